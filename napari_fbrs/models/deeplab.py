@@ -1,0 +1,190 @@
+"""DeepLabV3+ with distance-map fusion (METHOD section 3; Chen et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate, resize
+from napari_fbrs.models.resnet import ResNet
+
+_SKIP_CHANNELS = 32
+
+
+@dataclass(frozen=True)
+class DeepLabArchitecture:
+    """Everything that decides the shapes and the computation of a `DeepLab`.
+
+    Parameters
+    ----------
+    backbone : {"resnet18", "resnet34", "resnet50", "resnet101"}
+        Residual network.
+    channels : int
+        Channels of the pyramid pooling and the decoder (the number in the published names: dh128).
+    stages : {3, 4}
+        Stages of the backbone.
+    output_stride : {8, 16}
+        Input pixels per pixel of the backbone's output.
+    rates : tuple of int
+        Dilations of the three 3x3 convolutions of the pyramid pooling.
+    norm_radius : float
+        Radius of the click maps, in input pixels.
+    """
+
+    backbone: str
+    channels: int = 128
+    stages: int = 4
+    output_stride: int = 8
+    rates: tuple[int, int, int] = (12, 24, 36)
+    norm_radius: float = 260.0
+
+    def build(self) -> DeepLab:
+        """Return an untrained network of this architecture."""
+        return DeepLab(self)
+
+
+class DeepLab(InteractiveNetwork):
+    """DeepLabV3+ whose decoder can be re-run from three places.
+
+    Parameters
+    ----------
+    architecture : DeepLabArchitecture
+        What to build.
+    """
+
+    def __init__(self, architecture: DeepLabArchitecture) -> None:
+        super().__init__(architecture.norm_radius)
+        self.architecture = architecture
+        self.feature_extractor = _FeatureExtractor(architecture)
+        self.head = _SeparableHead(architecture.channels)
+
+    def channels(self, cut: Cut) -> int:
+        """Return the number of channels at `cut`."""
+        decoder = self.architecture.channels
+        return {Cut.A: self.feature_extractor.backbone.channels, Cut.B: decoder + _SKIP_CHANNELS, Cut.C: decoder}[cut]
+
+    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B) -> Features:
+        """Return the features at `cut`; see `InteractiveNetwork.embed`."""
+        size = (image.shape[2], image.shape[3])
+        first, x = self.feature_extractor.backbone(self.fuse(image, points))
+        skip = self.feature_extractor.skip_project(first)
+        if cut is Cut.A:
+            return Features(x, skip, cut, size)
+        x = self.feature_extractor.pool(x, skip)
+        if cut is Cut.C:
+            x = self.feature_extractor.head(x)
+        return Features(x, None, cut, size)
+
+    def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Return logits from features; see `InteractiveNetwork.decode`."""
+        x = modulate(features.x, scale, bias)
+        if features.aside is not None:
+            x = self.feature_extractor.pool(x, features.aside)
+        if features.cut is not Cut.C:
+            x = self.feature_extractor.head(x)
+        return resize(self.head(x), features.size)
+
+
+class _FeatureExtractor(nn.Module):
+    def __init__(self, architecture: DeepLabArchitecture) -> None:
+        super().__init__()
+        channels = architecture.channels
+        self.backbone = ResNet(architecture.backbone, architecture.stages, architecture.output_stride)
+        self.aspp = _PyramidPooling(self.backbone.channels, channels, architecture.rates)
+        self.skip_project = _SkipProject(self.backbone.skip_channels)
+        self.head = _DecoderHead(channels)
+
+    def pool(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Return pyramid-pooled features at the skip connection's resolution, joined with it."""
+        pooled = resize(self.aspp(x), (skip.shape[2], skip.shape[3]))
+        return torch.cat((pooled, skip), dim=1)
+
+
+class _SkipProject(nn.Module):
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.skip_project = _conv_bn_relu(inputs, _SKIP_CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.skip_project(x)
+        return out
+
+
+class _PyramidPooling(nn.Module):
+    """Atrous spatial pyramid pooling; `concurent` is spelled as in the published files."""
+
+    def __init__(self, inputs: int, channels: int, rates: tuple[int, int, int]) -> None:
+        super().__init__()
+        branches: list[nn.Module] = [_conv_bn_relu(inputs, channels)]
+        branches += [_conv_bn_relu(inputs, channels, 3, rate) for rate in rates]
+        branches.append(_GlobalPooling(inputs, channels))
+        self.concurent = nn.ModuleList(branches)
+        self.project = nn.Sequential(*_conv_bn_relu(len(branches) * channels, channels), nn.Dropout(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.project(torch.cat([branch(x) for branch in self.concurent], dim=1))
+        return out
+
+
+class _GlobalPooling(nn.Module):
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.gap = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_conv_bn_relu(inputs, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Interpolating one pixel repeats it.
+        out: Tensor = self.gap(x)
+        return out.expand(-1, -1, *x.shape[2:])
+
+
+class _DecoderHead(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            _Separable(channels + _SKIP_CHANNELS, channels),
+            _Separable(channels, channels),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.block(x)
+        return out
+
+
+class _SeparableHead(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.layers = nn.Sequential(_Separable(channels, half), _Separable(half, half), nn.Conv2d(half, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+class _Separable(nn.Module):
+    """Depthwise 3x3, pointwise 1x1, batch norm, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+
+def _conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
+    padding = dilation if kernel == 3 else 0
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
