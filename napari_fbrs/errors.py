@@ -13,5 +13,9 @@ class ModelFileError(FBRSError, ValueError):
     """A model file is missing, damaged, or not a model of this package."""
 
 
-class Cancelled(FBRSError):
+class CancelledError(FBRSError):
     """The computation was called off before it was finished."""
+
+
+class PredictionError(FBRSError, ArithmeticError):
+    """The network gave something that is no probability."""

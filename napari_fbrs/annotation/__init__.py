@@ -1,0 +1,1 @@
+"""Many planes, many objects: the session and its history."""

@@ -1,0 +1,1 @@
+"""How many clicks an object takes."""

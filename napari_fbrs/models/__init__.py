@@ -1,0 +1,1 @@
+"""Networks, and what reads and writes their files."""

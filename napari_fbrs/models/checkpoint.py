@@ -23,7 +23,7 @@ from napari_fbrs.models.network import InteractiveNetwork
 
 FORMAT = "napari-fbrs model 1"
 _MAX_BYTES = 2**31  # several times the largest published model
-_PUBLISHED_BACKBONES = {  # (has bottlenecks, blocks of each stage)
+_PUBLISHED_BACKBONES: dict[tuple[bool, tuple[int, ...]], str] = {  # (has bottlenecks, blocks of each stage)
     (False, (3, 4, 6, 3)): "resnet34",
     (True, (3, 4, 6, 3)): "resnet50",
     (True, (3, 4, 23, 3)): "resnet101",

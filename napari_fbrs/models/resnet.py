@@ -40,7 +40,8 @@ class BasicBlock(nn.Module):
         """Map (B, inputs, h, w) to (B, width, h / stride, w / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(out)) + shortcut)
+        summed: Tensor = self.relu(self.bn2(self.conv2(out)) + shortcut)
+        return summed
 
 
 class Bottleneck(nn.Module):
@@ -67,7 +68,8 @@ class Bottleneck(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
-        return self.relu(self.bn3(self.conv3(out)) + shortcut)
+        summed: Tensor = self.relu(self.bn3(self.conv3(out)) + shortcut)
+        return summed
 
 
 _LAYERS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], Sequence[int]]] = {

@@ -1,0 +1,59 @@
+"""What BRS minimises: disagreement with the clicks, and distance from the untouched network (METHOD section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from napari_fbrs.clicks import Click
+
+THRESHOLD = 0.49  # a click is met when its pixel's probability is on its side of this
+_REGULARISATION = 1e-3
+_BIAS_WEIGHT = 10.0
+_EPSILON = 1e-5
+_RADIUS = 1
+
+
+class ClickMasks:
+    """The pixels around positive and negative clicks, for an image and its mirror image.
+
+    Parameters
+    ----------
+    clicks : sequence of Click
+        All clicks, in pixels of the network's input.
+    size : tuple of int
+        Rows and columns of the network's input.
+    flip : bool
+        Whether the batch holds a mirrored half.
+    device : torch.device
+        Where the masks are to be.
+    """
+
+    def __init__(self, clicks: Sequence[Click], size: tuple[int, int], *, flip: bool, device: torch.device) -> None:
+        masks = torch.zeros((2, 2 if flip else 1, 1, *size))
+        for click in clicks:
+            for half, column in enumerate([click.column, size[1] - 1 - click.column][: 1 + flip]):
+                # Resizing may put a click half a pixel beyond the last one.
+                row, col = min(round(click.row), size[0] - 1), min(max(round(column), 0), size[1] - 1)
+                square = slice(max(0, row - _RADIUS), row + _RADIUS + 1), slice(max(0, col - _RADIUS), col + _RADIUS + 1)
+                masks[0 if click.positive else 1, half, 0][square] = 1
+        self.positive, self.negative = masks.to(device)
+
+    def loss(self, probability: Tensor) -> Tensor:
+        """Return the disagreement of probabilities, shape (B, 1, rows, columns), with the clicks: a scalar."""
+        off = ((1 - probability) * self.positive).square().sum() / (self.positive.sum() + _EPSILON)
+        on = (probability * self.negative).square().sum() / (self.negative.sum() + _EPSILON)
+        return off + on
+
+    def met(self, probability: Tensor) -> bool:
+        """Whether every pixel of every click's square is on its side of the threshold."""
+        off = ((1 - probability) * self.positive).amax()
+        on = (probability * self.negative).amax()
+        return bool((off < 1 - THRESHOLD) & (on < THRESHOLD))
+
+
+def regularisation(scale: Tensor, bias: Tensor) -> Tensor:
+    """Return the price of leaving the untouched network, ``1e-3 * (sum(s^2) + 10 * sum(b^2))``: a scalar."""
+    return _REGULARISATION * (scale.square().sum() + _BIAS_WEIGHT * bias.square().sum())

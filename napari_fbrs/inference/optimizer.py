@@ -1,0 +1,136 @@
+"""The optimisation inside f-BRS: scales and biases that make the network agree with the clicks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import optimize
+from torch import Tensor
+
+from napari_fbrs.errors import CancelledError, PredictionError
+from napari_fbrs.inference.objective import THRESHOLD, ClickMasks, regularisation
+from napari_fbrs.models.network import Features, InteractiveNetwork
+
+_UNCHANGED_IOU = 0.99
+
+Variables = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of the objective.
+
+    Parameters
+    ----------
+    loss : float
+        Value of the objective.
+    gradient_norm : float
+        L2 norm of the gradient handed to the optimiser; 0 where it was told to stop.
+    """
+
+    loss: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where an optimisation ended.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, 1, rows, columns)
+        Of the evaluation with the lowest loss.
+    variables : ndarray of float32, shape (2 * channels,)
+        Scales, then biases, of that evaluation.
+    evaluations : tuple of Evaluation
+        In order.
+    """
+
+    logits: Tensor
+    variables: Variables
+    evaluations: tuple[Evaluation, ...]
+
+
+class Objective:
+    """The function that L-BFGS-B minimises, remembering the best it has seen.
+
+    Parameters
+    ----------
+    network : InteractiveNetwork
+        Decodes the features.
+    features : Features
+        Of the image and its clicks.
+    masks : ClickMasks
+        What the prediction is to agree with.
+    cancelled : callable, optional
+        Asked at every evaluation; when it answers True the optimisation ends with `CancelledError`.
+    """
+
+    def __init__(
+        self,
+        network: InteractiveNetwork,
+        features: Features,
+        masks: ClickMasks,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._network, self._features, self._masks, self._cancelled = network, features, masks, cancelled
+        self._last_mask: Tensor | None = None
+        self.best: tuple[float, Tensor, Variables] | None = None
+        self.evaluations: list[Evaluation] = []
+
+    def __call__(self, x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return loss and gradient at `x`, scales then biases; a zero gradient where it is good enough."""
+        if self._cancelled():
+            raise CancelledError("a newer click came")
+        values = torch.from_numpy(x.astype(np.float32)).to(self._features.x.device).requires_grad_()
+        with torch.enable_grad():
+            scale, bias = values.chunk(2)
+            logits = self._network.decode(self._features, scale, bias)
+            probability = torch.sigmoid(logits)
+            loss = self._masks.loss(probability) + regularisation(scale, bias)
+        value = float(loss.detach())
+        if math.isfinite(value) and (self.best is None or value < self.best[0]):
+            self.best = (value, logits.detach(), x.astype(np.float32))
+        if self._good_enough(probability.detach()):
+            gradient = np.zeros_like(x)
+        else:
+            (derivative,) = torch.autograd.grad(loss, values)
+            gradient = derivative.cpu().numpy().astype(np.float64)
+        self.evaluations.append(Evaluation(value, float(np.linalg.norm(gradient))))
+        return value, gradient
+
+    def _good_enough(self, probability: Tensor) -> bool:
+        if self._masks.met(probability):
+            return True
+        mask, previous = probability > THRESHOLD, self._last_mask
+        unchanged = previous is not None and _iou(mask, previous) > _UNCHANGED_IOU
+        if not unchanged:
+            self._last_mask = mask
+        return unchanged
+
+
+def optimise(objective: Objective, start: Variables) -> Optimum:
+    """Minimise an objective with SciPy's L-BFGS-B, with the published settings.
+
+    Parameters
+    ----------
+    objective : Objective
+        Fresh.
+    start : ndarray of float32
+        Where to start: zeros, or the optimum of the click before.
+    """
+    optimize.fmin_l_bfgs_b(objective, start.astype(np.float64), m=20, factr=0, pgtol=1e-8, maxfun=20, maxiter=40)
+    if objective.best is None:
+        raise PredictionError("the network's output was not a number; choose another model or device")
+    _, logits, variables = objective.best
+    return Optimum(logits, variables, tuple(objective.evaluations))
+
+
+def _iou(a: Tensor, b: Tensor) -> float:
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0

@@ -1,0 +1,188 @@
+"""A plane of an image, read as the network wants it: a crop, brought to a size, in RGB between 0 and 1."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_fbrs.errors import InputError
+from napari_fbrs.models.network import resize
+
+_STRIP_PIXELS = 2**21  # input pixels averaged at a time: bounds the memory of a large plane
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of pixels; the last row and column belong to it."""
+
+    row_min: int
+    row_max: int
+    column_min: int
+    column_max: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.row_max - self.row_min + 1, self.column_max - self.column_min + 1
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """What selects it from an array (rows, columns, ...)."""
+        return slice(self.row_min, self.row_max + 1), slice(self.column_min, self.column_max + 1)
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Crop:
+        """Return the crop that is all of a plane."""
+        return cls(0, shape[0] - 1, 0, shape[1] - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One 2D image with the intensities that are black and white.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W), (H, W, 3) or (H, W, 4)
+        Grey, RGB or RGBA; never copied and never written to.
+    limits : tuple of float
+        Intensities shown as 0 and 1; what lies outside is clipped, NaN is 0.
+    """
+
+    pixels: npt.NDArray[Any]
+    limits: tuple[float, float]
+    token: object = field(default_factory=object, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def read(self, crop: Crop, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """Return a crop brought to a size.
+
+        Interpolated bilinearly, corners on corners, as published; from twice the size on, averaged over areas
+        instead, since bilinear interpolation would skip pixels.
+
+        Parameters
+        ----------
+        crop : Crop
+            Inside the plane.
+        size : tuple of int
+            Rows and columns wanted.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, rows, columns)
+            RGB in [0, 1].
+        """
+        pixels = self.pixels[crop.slices]
+        ratio = max(crop.shape[0] / size[0], crop.shape[1] / size[1])
+        if ratio >= 2:
+            # Where only one axis shrinks that much the other is left to the interpolation below.
+            pixels = self._averaged(pixels, (min(size[0], crop.shape[0]), min(size[1], crop.shape[1])))
+        else:
+            pixels = self._normalised(pixels)
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+        # Float rounding in the interpolation may step over the ends.
+        resized: npt.NDArray[np.float32] = resize(tensor, size)[0].clamp(0, 1).expand(3, -1, -1).numpy()
+        return resized
+
+    def _normalised(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return (rows, columns, 1 or 3) between 0 and 1; alpha shows the colour over black, as napari does."""
+        low, high = self.limits
+        wide = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+        if pixels.ndim == 2:
+            pixels = pixels[..., None]
+        colour = np.nan_to_num(pixels[..., :3].astype(wide), nan=low, posinf=high, neginf=low)
+        span = high - low
+        scaled = np.clip((colour - low) / span, 0, 1) if span > 0 else np.zeros_like(colour)
+        if pixels.shape[2] == 4:
+            scaled = scaled * (pixels[..., 3:].astype(wide) / alpha_range(pixels.dtype))
+        return scaled.astype(np.float32, copy=False)
+
+    def _averaged(self, pixels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """Return the mean of each of `size` cells, a strip of rows at a time."""
+        rows, columns = (
+            np.arange(count + 1) * extent // count for count, extent in zip(size, pixels.shape[:2], strict=True)
+        )
+        widths = np.diff(columns).astype(np.float32)[None, :, None]
+        step = max(1, math.floor(_STRIP_PIXELS * size[0] / (pixels.shape[0] * pixels.shape[1])))
+        strips = []
+        for first in range(0, size[0], step):
+            edges = rows[first : first + step + 1]
+            strip = self._normalised(pixels[edges[0] : edges[-1]])
+            strip = np.add.reduceat(strip, columns[:-1], axis=1) / widths
+            heights = np.diff(edges).astype(np.float32)[:, None, None]
+            strips.append(np.add.reduceat(strip, edges[:-1] - edges[0], axis=0) / heights)
+        return np.concatenate(strips)
+
+
+def make_plane(image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:
+    """Return a plane for prediction.
+
+    Parameters
+    ----------
+    image : array_like, shape (H, W), (H, W, 3) or (H, W, 4)
+        Grey, RGB or RGBA, of any integer, float or boolean dtype.
+    limits : tuple of float, optional
+        Intensities to be shown as black and white; see `default_limits` for what is taken otherwise.
+
+    Raises
+    ------
+    InputError
+        If the shape, the dtype or the limits cannot be used.
+    """
+    pixels = np.asarray(image)
+    if pixels.dtype.kind not in "buif":
+        raise InputError(f"an image must hold numbers, this one holds {pixels.dtype}; convert it to float32")
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
+        raise InputError(f"a plane must be (rows, columns) or (rows, columns, 3 or 4), got shape {pixels.shape}")
+    if 0 in pixels.shape:
+        raise InputError(f"the image is empty: shape {pixels.shape}")
+    if limits is None:
+        limits = default_limits(pixels, rgb=pixels.ndim == 3)
+    low, high = map(float, limits)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise InputError(f"contrast limits must be finite and in order, got {low} and {high}")
+    return Plane(pixels, (low, high))
+
+
+def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float]:
+    """Return black and white as napari first shows them.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        Intensities.
+    rgb : bool
+        Whether they are colours, which are shown over the whole range of their dtype (0 to 1 for floats).
+
+    Returns
+    -------
+    tuple of float
+        The range of the dtype for colours, uint8 and bool; else the smallest and largest finite value.
+    """
+    if rgb:
+        return 0.0, alpha_range(pixels.dtype)
+    if pixels.dtype == bool:
+        return 0.0, 1.0
+    if pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = math.inf, -math.inf
+    step = max(1, _STRIP_PIXELS // max(1, math.prod(pixels.shape[1:])))
+    for first in range(0, len(pixels), step):
+        strip = pixels[first : first + step]
+        finite = strip[np.isfinite(strip)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return (low, high) if low <= high else (0.0, 1.0)
+
+
+def alpha_range(dtype: np.dtype[Any]) -> float:
+    """Return what counts as full intensity for a colour of `dtype`."""
+    return float(np.iinfo(dtype).max) if dtype.kind in "ui" else 1.0

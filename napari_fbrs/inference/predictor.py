@@ -1,0 +1,399 @@
+"""From clicks to probabilities: one image, one object."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_fbrs.clicks import Click, ClickList, network_points
+from napari_fbrs.errors import CancelledError, InputError, PredictionError
+from napari_fbrs.inference.cache import ByteCache
+from napari_fbrs.inference.first_look import candidate_crops, choose_look
+from napari_fbrs.inference.objective import ClickMasks
+from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
+from napari_fbrs.inference.plane import Crop, Plane, make_plane
+from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, to_crop
+from napari_fbrs.models.checkpoint import Model, ModelSettings
+from napari_fbrs.models.network import Cut, Features, resize
+
+MODES = MappingProxyType({"NoBRS": None, "f-BRS-A": Cut.A, "f-BRS-B": Cut.B, "f-BRS-C": Cut.C})
+DEFAULT_MODE = "f-BRS-B"
+_NETWORK_CLICKS = 8  # net_clicks_limit of f-BRS
+_CACHE_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class PredictorSettings:
+    """How a predictor looks at planes.
+
+    Parameters
+    ----------
+    zoom : Zoom or None
+        How crops are chosen from the second click on; None: always the whole plane.
+    input_size : int or None
+        Longer side, in pixels, that the whole plane is brought to before the network; None: left as it is.
+    flip : bool
+        Whether logits are averaged over the image and its mirror image.
+    first_look : bool
+        Whether the first clicks look at crops around themselves as well.
+    """
+
+    zoom: Zoom | None = Zoom()
+    input_size: int | None = None
+    flip: bool = True
+    first_look: bool = False
+
+    @classmethod
+    def of_model(cls, settings: ModelSettings) -> PredictorSettings:
+        """Return the settings that suit a model."""
+        zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
+        return cls(zoom=zoom, input_size=settings.target_size, first_look=True)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What the next prediction of an object continues from; a value, never changed.
+
+    Parameters
+    ----------
+    crop : Crop or None
+        The part last zoomed in on; None before that.
+    variables : ndarray of float32 or None
+        Scales and biases of f-BRS; None before the first optimisation.
+    box : Crop or None
+        Bounding box of the mask; None when it is empty: the next prediction looks for the object anew.
+    """
+
+    crop: Crop | None = None
+    variables: Variables | None = None
+    box: Crop | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The probability map after some clicks, and what the next prediction continues from.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the plane.
+    crop : Crop
+        The part that was looked at; the probability is 0 outside.
+    network_probability : ndarray of float32, shape of the network's input
+        Probabilities of the crop before they are brought back to its size.
+    clicks : tuple of Click
+        What was predicted from.
+    state : State
+        To be handed to the next prediction.
+    timings : mapping of str to float
+        Seconds by stage: read, embed, optimise, resize.
+    evaluations : tuple of Evaluation
+        Of the optimiser, in order; empty where it did not run.
+    """
+
+    shape: tuple[int, int]
+    crop: Crop
+    network_probability: npt.NDArray[np.float32]
+    clicks: tuple[Click, ...]
+    state: State
+    timings: dict[str, float] = field(default_factory=dict)
+    evaluations: tuple[Evaluation, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        variables = self.state.variables
+        return self.network_probability.nbytes + (variables.nbytes if variables is not None else 0)
+
+    @property
+    def crop_probability(self) -> npt.NDArray[np.float32]:
+        """Probabilities in [0, 1] of the crop, in pixels of the plane; computed at each call."""
+        tensor = torch.from_numpy(self.network_probability)[None, None]
+        probability: npt.NDArray[np.float32] = resize(tensor, self.crop.shape)[0, 0].numpy()
+        return probability
+
+    @property
+    def probability(self) -> npt.NDArray[np.float32]:
+        """Probabilities in [0, 1] of the plane; computed at each call."""
+        probability = np.zeros(self.shape, dtype=np.float32)
+        probability[self.crop.slices] = self.crop_probability
+        return probability
+
+    def crop_mask(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+        """Return which pixels of the crop have a probability above `threshold`."""
+        return self.crop_probability > threshold
+
+    def mask(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+        """Return which pixels of the plane have a probability above `threshold`."""
+        mask = np.zeros(self.shape, dtype=bool)
+        mask[self.crop.slices] = self.crop_mask(threshold)
+        return mask
+
+    def contradicted(self, mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+        """Return the positions, in `clicks`, of those that a mask of the crop contradicts."""
+        return tuple(i for i, click in enumerate(self.clicks) if self._at(mask, click) != click.positive)
+
+    @property
+    def unmet(self) -> tuple[int, ...]:
+        """Positions, in `clicks`, of those that the mask at 0.5 contradicts."""
+        return self.contradicted(self.crop_mask())
+
+    def _at(self, mask: npt.NDArray[np.bool_], click: Click) -> bool:
+        row, column = click.pixel
+        row, column = row - self.crop.row_min, column - self.crop.column_min
+        inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
+        return inside and bool(mask[row, column])
+
+
+class Predictor:
+    """Predicts masks of one object at a time; a function of what it is given, apart from its cache.
+
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+    mode : {"f-BRS-B", "f-BRS-A", "f-BRS-C", "NoBRS"}, optional
+        Where the auxiliary variables sit; NoBRS has none.
+    settings : PredictorSettings, optional
+        How to look at planes; what suits the model by default.
+    cache_bytes : int, optional
+        Memory for features that may be needed again.
+
+    Raises
+    ------
+    InputError
+        If the mode is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_fbrs import Click, Predictor, load_model
+    >>> image = np.zeros((64, 64), dtype=np.uint8)
+    >>> image[20:40, 20:40] = 200
+    >>> predictor = Predictor(load_model(device="cpu"))
+    >>> plane = predictor.prepare(image)
+    >>> prediction = predictor.predict(plane, [Click(30, 30)])
+    >>> prediction.probability.shape
+    (64, 64)
+    >>> prediction.mask()[30, 30]
+    np.True_
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        mode: str = DEFAULT_MODE,
+        *,
+        settings: PredictorSettings | None = None,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        if mode not in MODES:
+            raise InputError(f"no mode is called {mode!r}; choose one of {', '.join(MODES)}")
+        self.model = model
+        self.mode = mode
+        self.settings = settings or PredictorSettings.of_model(model.settings)
+        self.cache = ByteCache(cache_bytes)
+
+    def prepare(self, image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:
+        """Return a plane that can be predicted on.
+
+        Parameters
+        ----------
+        image : array_like, shape (H, W), (H, W, 3) or (H, W, 4)
+            Grey, RGB or RGBA; any integer, float or boolean dtype; NaN and infinities are allowed.
+        limits : tuple of float, optional
+            Intensities shown as black and white. By default the dtype's range for uint8 and colours, else the
+            smallest and largest finite value.
+
+        Raises
+        ------
+        InputError
+            If shape, dtype or limits cannot be used.
+        """
+        return make_plane(image, limits)
+
+    def predict(
+        self,
+        plane: Plane,
+        clicks: Sequence[Click],
+        state: State | None = None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Prediction:
+        """Return the prediction for some clicks.
+
+        Parameters
+        ----------
+        plane : Plane
+            From `prepare`.
+        clicks : sequence of Click
+            All clicks on the object, in order; at least one.
+        state : State, optional
+            Of the prediction from the clicks before the last ones. None: start anew.
+        cancelled : callable, optional
+            Asked between stages and optimiser steps; when it answers True, `CancelledError` is raised.
+
+        Raises
+        ------
+        InputError
+            If there is no click, or one lies outside the plane.
+        CancelledError
+            If `cancelled` said so.
+        PredictionError
+            If the network's output is not a number.
+        """
+        clicks = tuple(clicks)
+        _check(clicks, plane.shape)
+        previous = state or State()
+        timings = {"read": 0.0, "embed": 0.0, "optimise": 0.0, "resize": 0.0}
+        crop = self._crop(plane, clicks, previous, timings) if self.settings.zoom else None
+        _stop_if(cancelled)
+        looked_at = crop or Crop.whole(plane.shape)
+        size = self._size(looked_at, zoomed=crop is not None)
+        local = to_crop(clicks, looked_at, size) if crop or size != plane.shape else list(clicks)
+        features = self._features(plane, looked_at, size, local, timings)
+        _stop_if(cancelled)
+        with _timed(timings, "optimise"):
+            logits, variables, evaluations = self._refine(features, local, previous.variables, cancelled)
+            probability = self._probability(logits)
+        prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
+        with _timed(timings, "resize"):
+            threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
+            box = bounding_box(prediction.crop_mask(threshold), looked_at)
+        return replace(prediction, state=State(crop or previous.crop, variables, box))
+
+    def replay(self, plane: Plane, clicks: ClickList) -> Iterator[Prediction]:
+        """Yield the prediction after each round of clicks, each continuing from the one before.
+
+        Parameters
+        ----------
+        plane : Plane
+            From `prepare`.
+        clicks : ClickList
+            In rounds.
+        """
+        state = None
+        for count in range(1, len(clicks.rounds) + 1):
+            prediction = self.predict(plane, ClickList(clicks.rounds[:count]).flat, state)
+            state = prediction.state
+            yield prediction
+
+    def _crop(self, plane: Plane, clicks: Sequence[Click], previous: State, timings: dict[str, float]) -> Crop | None:
+        zoom = self.settings.zoom
+        assert zoom is not None
+        if previous.box is not None:
+            return zoom.choose(previous.crop, previous.box, clicks, plane.shape)
+        if not self.settings.first_look:
+            return None
+        crops = candidate_crops(plane.shape, clicks, zoom)
+        if len(crops) == 1:
+            return None
+        looks = []
+        for crop in crops:
+            size = self._size(crop, zoomed=True)
+            local = to_crop(clicks, crop, size)
+            features = self._features(plane, crop, size, local, timings)
+            with _timed(timings, "embed"):
+                probability = self._probability(self._decode(features))
+            looks.append(probability)
+        chosen = choose_look(crops, looks, plane.shape, clicks, zoom)
+        return None if chosen == Crop.whole(plane.shape) else chosen
+
+    def _size(self, crop: Crop, *, zoomed: bool) -> tuple[int, int]:
+        """Return rows and columns of the network's input."""
+        zoom = self.settings.zoom
+        side = zoom.target_size if zoomed and zoom else self.settings.input_size
+        return resized_shape(crop.shape, side) if side else crop.shape
+
+    def _features(
+        self, plane: Plane, crop: Crop, size: tuple[int, int], clicks: Sequence[Click], timings: dict[str, float]
+    ) -> Features:
+        cut = MODES[self.mode]
+        points = network_points(clicks, _NETWORK_CLICKS if cut else None)
+        key = (self.model.fingerprint, plane.token, crop, size, self.settings.flip, cut, points.tobytes())
+
+        def make() -> Features:
+            with _timed(timings, "read"):
+                image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
+            with _timed(timings, "embed"):
+                return self._embed(image, points, cut or Cut.B)
+
+        return self.cache.get(key, make)
+
+    @torch.no_grad()
+    def _embed(self, image: npt.NDArray[np.float32], points: npt.NDArray[np.float32], cut: Cut) -> Features:
+        device = self.model.device
+        batch = torch.from_numpy(image).to(device)[None]
+        coordinates = torch.from_numpy(points).to(device)[None]
+        if self.settings.flip:
+            batch = torch.cat((batch, batch.flip(3)))
+            mirrored = coordinates.clone()
+            present = coordinates.amax(dim=2) >= 0
+            mirrored[..., 1] = torch.where(present, batch.shape[3] - 1 - coordinates[..., 1], coordinates[..., 1])
+            coordinates = torch.cat((coordinates, mirrored))
+        return self.model.network.embed(batch, coordinates, cut)
+
+    @torch.no_grad()
+    def _decode(self, features: Features) -> Tensor:
+        return self.model.network.decode(features)
+
+    def _refine(
+        self,
+        features: Features,
+        clicks: Sequence[Click],
+        start: Variables | None,
+        cancelled: Callable[[], bool],
+    ) -> tuple[Tensor, Variables | None, tuple[Evaluation, ...]]:
+        """Return logits, the variables they were computed with, and what the optimiser did."""
+        cut = MODES[self.mode]
+        if cut is None or len(clicks) < 2:
+            return self._decode(features), start, ()
+        masks = ClickMasks(clicks, features.size, flip=self.settings.flip, device=self.model.device)
+        objective = Objective(self.model.network, features, masks, cancelled)
+        if start is None:
+            start = np.zeros(2 * self.model.network.channels(cut), dtype=np.float32)
+        optimum = optimise(objective, start)
+        return optimum.logits, optimum.variables, optimum.evaluations
+
+    def _probability(self, logits: Tensor) -> npt.NDArray[np.float32]:
+        if self.settings.flip:
+            logits = 0.5 * (logits[:1] + logits[1:].flip(3))
+        probability: npt.NDArray[np.float32] = torch.sigmoid(logits)[0, 0].cpu().numpy()
+        if not np.isfinite(probability).all():
+            raise PredictionError("the network's output was not a number; choose another model or device")
+        return probability
+
+
+def _check(clicks: tuple[Click, ...], shape: tuple[int, int]) -> None:
+    if not clicks:
+        raise InputError("a prediction needs at least one click")
+    outside = next((click for click in clicks if not click.inside(shape)), None)
+    if outside is not None:
+        raise InputError(
+            f"the click at row {outside.row:g}, column {outside.column:g} is outside the plane of "
+            f"{shape[0]} x {shape[1]} pixels"
+        )
+
+
+def _stop_if(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise CancelledError("a newer click came")
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] += time.perf_counter() - start

@@ -1,0 +1,133 @@
+"""Which part of a plane the network looks at (METHOD section 6, ZoomIn)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fbrs.clicks import Click
+from napari_fbrs.inference.plane import Crop
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """How crops are chosen; the defaults are the published ones.
+
+    Parameters
+    ----------
+    target_size : int
+        Longer side of a crop after resizing, in pixels.
+    min_crop_size : int
+        Smallest side of a crop, in pixels of the plane.
+    expansion_ratio : float
+        Side of the crop over side of the object's bounding box.
+    recompute_iou : float
+        A crop is kept while its IoU with the crop that would be chosen now is at least this.
+    threshold : float
+        Probability from which a pixel counts as object here.
+    """
+
+    target_size: int = 400
+    min_crop_size: int = 200
+    expansion_ratio: float = 1.4
+    recompute_iou: float = 0.5
+    threshold: float = 0.5
+
+    def propose(self, box: Crop, clicks: Sequence[Click], shape: tuple[int, int]) -> Crop:
+        """Return the crop for an object.
+
+        Parameters
+        ----------
+        box : Crop
+            Bounding box of the object's mask.
+        clicks : sequence of Click
+            The positive ones belong to the object.
+        shape : tuple of int
+            Rows and columns of the plane.
+        """
+        pixels = [click.pixel for click in clicks if click.positive and click.inside(shape)]
+        rows = [box.row_min, box.row_max, *(row for row, _ in pixels)]
+        columns = [box.column_min, box.column_max, *(column for _, column in pixels)]
+        return Crop(*self._expand(rows, shape[0]), *self._expand(columns, shape[1]))
+
+    def choose(self, current: Crop | None, box: Crop, clicks: Sequence[Click], shape: tuple[int, int]) -> Crop:
+        """Return the crop to look at next: the current one unless the object has left it or outgrown it.
+
+        Parameters
+        ----------
+        current : Crop or None
+            The crop adopted last; None when there is none yet.
+        box : Crop
+            Bounding box of the mask before.
+        clicks : sequence of Click
+            All clicks.
+        shape : tuple of int
+            Rows and columns of the plane.
+        """
+        proposed = self.propose(box, clicks, shape)
+        if current is None or not holds_positives(current, clicks):
+            return proposed
+        return current if crop_iou(proposed, current) >= self.recompute_iou else proposed
+
+    def _expand(self, positions: Sequence[int], extent: int) -> tuple[int, int]:
+        first, last = min(positions), max(positions)
+        centre = 0.5 * (first + last)
+        side = max(self.expansion_ratio * (last - first + 1), self.min_crop_size)
+        return max(0, round(centre - 0.5 * side)), min(extent - 1, round(centre + 0.5 * side))
+
+
+def holds_positives(crop: Crop, clicks: Sequence[Click]) -> bool:
+    """Whether all positive clicks lie in `crop`; its last row and column count as outside, as published."""
+    return all(
+        crop.row_min <= click.row < crop.row_max and crop.column_min <= click.column < crop.column_max
+        for click in clicks
+        if click.positive
+    )
+
+
+def crop_iou(a: Crop, b: Crop) -> float:
+    """Return the product of the IoUs of two crops' row and column intervals."""
+    return _interval_iou(a.row_min, a.row_max, b.row_min, b.row_max) * _interval_iou(
+        a.column_min, a.column_max, b.column_min, b.column_max
+    )
+
+
+def _interval_iou(a_min: int, a_max: int, b_min: int, b_max: int) -> float:
+    intersection = max(0, min(a_max, b_max) - max(a_min, b_min) + 1)
+    union = max(1e-6, max(a_max, b_max) - min(a_min, b_min) + 1)
+    return intersection / union
+
+
+def resized_shape(shape: tuple[int, int], longer_side: int) -> tuple[int, int]:
+    """Return `shape` scaled so that its longer side is `longer_side`, at least one pixel each way."""
+    scale = longer_side / max(shape)
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def to_crop(clicks: Sequence[Click], crop: Crop, size: tuple[int, int]) -> list[Click]:
+    """Return clicks in pixels of a crop that was resized to `size`."""
+    rows, columns = crop.shape
+    return [
+        Click(
+            size[0] * (click.row - crop.row_min) / rows,
+            size[1] * (click.column - crop.column_min) / columns,
+            click.positive,
+        )
+        for click in clicks
+    ]
+
+
+def bounding_box(mask: npt.NDArray[np.bool_], crop: Crop) -> Crop | None:
+    """Return the bounding box of a crop's mask in pixels of the plane; None when it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    return Crop(
+        crop.row_min + int(rows[0]),
+        crop.row_min + int(rows[-1]),
+        crop.column_min + int(columns[0]),
+        crop.column_min + int(columns[-1]),
+    )
