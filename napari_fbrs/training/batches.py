@@ -1,0 +1,181 @@
+"""Samples by number, and batches of them: sample `i` of a seed is the same whenever it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from napari_fbrs.clicks import Click, network_points
+from napari_fbrs.errors import InputError
+from napari_fbrs.training.augmentation import augment
+from napari_fbrs.training.config import TrainingConfig
+from napari_fbrs.training.crops import Crop, choose_window, cut
+from napari_fbrs.training.data import LabelledImage, Mixture, Source
+from napari_fbrs.training.sampling import initial_clicks
+
+_ATTEMPTS = 8
+_MIN_VISIBLE = 40  # pixels of the crop
+_SQUARE_SHARE = 0.5
+_ASPECT = 5 / 7  # of the other batches, near that of photographs and micrographs
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training sample.
+
+    Parameters
+    ----------
+    crop : Crop
+        Image and object.
+    clicks : list of Click
+        In pixels of the crop.
+    """
+
+    crop: Crop
+    clicks: list[Click]
+
+
+@dataclass
+class Batch:
+    """Samples as the network takes them.
+
+    Parameters
+    ----------
+    image : Tensor of uint8, shape (B, 3, H, W)
+    target : Tensor of uint8, shape (B, H, W)
+        1 on the object, 0 off it, 255 where it does not matter.
+    clicks : list of list of Click
+        Of each sample.
+    """
+
+    image: Tensor
+    target: Tensor
+    clicks: list[list[Click]]
+
+
+class ClickDataset(Dataset[Example]):
+    """The samples of a run, by number.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        The run. Files are opened when the first sample is drawn, in the process that draws it.
+    """
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self._config = config
+        self._mixture: Mixture | None = None
+
+    def __getitem__(self, index: int) -> Example:
+        """Return sample `index`."""
+        if self._mixture is None:
+            self._mixture = open_mixture(self._config)
+        rng = np.random.default_rng((self._config.seed, index))
+        shape = batch_shape(self._config, index // self._config.batch)
+        crop = draw_crop(rng, lambda: self._picked(rng), self._config.min_area, shape)
+        crop = Crop(augment(crop.image, rng), crop.mask, crop.others)
+        return Example(crop, initial_clicks(crop.mask, crop.others, rng))
+
+    def _picked(self, rng: np.random.Generator) -> LabelledImage:
+        assert self._mixture is not None
+        return self._mixture.pick(rng)
+
+
+def open_mixture(config: TrainingConfig) -> Mixture:
+    """Return the training images of a run."""
+    share = config.cache_mb * 2**20 // len(config.sources)
+    sources = [Source(Path(spec.path), max_bytes=share) for spec in config.sources]
+    return Mixture(sources, [spec.weight for spec in config.sources])
+
+
+def batch_shape(config: TrainingConfig, batch: int) -> tuple[int, int]:
+    """Return rows and columns of the crops of a batch: square, lying or standing, the longer side ``config.crop``."""
+    draw = np.random.default_rng((config.seed, 1, batch)).random()
+    short = round(config.crop * _ASPECT / 16) * 16
+    if draw < _SQUARE_SHARE:
+        return config.crop, config.crop
+    return (short, config.crop) if draw < (1 + _SQUARE_SHARE) / 2 else (config.crop, short)
+
+
+def draw_crop(
+    rng: np.random.Generator, picture: Callable[[], LabelledImage], min_area: int, shape: tuple[int, int]
+) -> Crop:
+    """Return a crop with an object in it.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides everything.
+    picture : callable
+        Returns an image to try.
+    min_area : int
+        See `TrainingConfig`.
+    shape : tuple of int
+        Rows and columns.
+
+    Raises
+    ------
+    InputError
+        If no image that was tried has an object.
+    """
+    best: Crop | None = None
+    for _ in range(_ATTEMPTS):
+        image = picture()
+        label = image.pick_object(rng, min_area)
+        if label is None:
+            continue
+        crop = cut(image, label, choose_window(rng, image, label, shape), shape)
+        if crop.mask.sum() >= _MIN_VISIBLE:
+            return crop
+        if crop.mask.any():
+            best = crop
+    if best is None:
+        raise InputError(f"found no object in {_ATTEMPTS} images: are the labels empty?")
+    return best
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Return samples of one shape as a batch."""
+    images = np.stack([example.crop.image for example in examples])
+    masks = np.stack([example.crop.mask for example in examples])
+    image = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory
+    return Batch(image, torch.from_numpy(masks.astype(np.uint8)), [example.clicks for example in examples])
+
+
+def batch_points(clicks: Sequence[Sequence[Click]]) -> Tensor:
+    """Return the clicks of a batch as the networks read them, shape (B, 2N, 2), N that of the sample with most."""
+    single = [network_points(sample).reshape(2, -1, 2) for sample in clicks]
+    points = np.full((len(single), 2, max(p.shape[1] for p in single), 2), -1, dtype=np.float32)
+    for row, sample in zip(points, single, strict=True):
+        row[:, : sample.shape[1]] = sample
+    return torch.from_numpy(points.reshape(len(single), -1, 2))
+
+
+class _Numbers(Iterable[list[int]]):
+    """Sample numbers, a batch at a time."""
+
+    def __init__(self, first_batch: int, last_batch: int, size: int) -> None:
+        self._batches, self._size = range(first_batch, last_batch), size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(range(i * self._size, (i + 1) * self._size)) for i in self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def load_batches(config: TrainingConfig, first: int, last: int) -> DataLoader[Example]:
+    """Return batches number `first` to `last` - 1 of a run, prepared ahead in ``config.workers`` processes."""
+    return DataLoader(
+        ClickDataset(config),
+        batch_sampler=_Numbers(first, last, config.batch),
+        num_workers=config.workers,
+        collate_fn=collate,
+        prefetch_factor=4 if config.workers else None,
+    )

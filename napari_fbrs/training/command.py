@@ -1,0 +1,92 @@
+"""``napari-fbrs train``: its options, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+from napari_fbrs.errors import InputError
+from napari_fbrs.training.config import SourceSpec, TrainingConfig
+from napari_fbrs.training.loop import train
+from napari_fbrs.training.state import has_checkpoint
+
+_OPTIONS = (
+    "init",
+    "fine_tune",
+    "samples",
+    "batch",
+    "crop",
+    "lr",
+    "device",
+    "threads",
+    "shards",
+    "seed",
+    "workers",
+    "validate_every",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of training to a parser."""
+    parser.add_argument("run_folder", type=Path, help="checkpoint and log go here; a run found here is resumed")
+    parser.add_argument(
+        "--source", action="append", default=[], metavar="PATH[=WEIGHT]",
+        help="zip or folder with images/ and labels/; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--init", help="model to start from: name, path, .npz of a backbone, or 'none'")
+    parser.add_argument("--fine-tune", action="store_true", default=None, help="keep the backbone as it is")
+    parser.add_argument("--samples", type=int, help="length of the schedule; may be changed when resuming")
+    parser.add_argument("--batch", type=int, help="samples a step")
+    parser.add_argument("--crop", type=int, help="longer side of the crops, pixels")
+    parser.add_argument("--lr", type=float, help="highest learning rate")
+    parser.add_argument("--device", help="auto, cpu, cuda")
+    parser.add_argument("--threads", type=int, help="threads on a CPU")
+    parser.add_argument("--shards", type=int, help="parts of a batch computed at the same time")
+    parser.add_argument("--workers", type=int, help="processes that prepare samples")
+    parser.add_argument("--seed", type=int, help="decides data and clicks")
+    parser.add_argument("--validate-every", type=int, help="samples between validations")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the parsed options say; return the exit status.
+
+    Raises
+    ------
+    InputError
+        If options or sources cannot be used.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    train(configured(args))
+    return 0
+
+
+def configured(args: argparse.Namespace) -> TrainingConfig:
+    """Return the configuration: that of the run folder's run, if there is one, with the options given here."""
+    options = {name: getattr(args, name) for name in _OPTIONS}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if given.get("init") == "none":
+        given["init"] = None
+    given["run_folder"] = str(args.run_folder)
+    if args.source:
+        given["sources"] = tuple(source_spec(text) for text in args.source)
+    if has_checkpoint(args.run_folder):
+        return dataclasses.replace(TrainingConfig.load(args.run_folder), **given)
+    return TrainingConfig(**({"sources": ()} | given))
+
+
+def source_spec(text: str) -> SourceSpec:
+    """Return the source written as ``path`` or ``path=weight``.
+
+    Raises
+    ------
+    InputError
+        If the weight is no number.
+    """
+    path, _, weight = text.partition("=")
+    try:
+        return SourceSpec(path, float(weight or 1))
+    except ValueError as error:
+        raise InputError(f"--source takes PATH or PATH=WEIGHT, not {text!r}") from error

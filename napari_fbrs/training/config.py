@@ -1,0 +1,144 @@
+"""What a training run was asked to do, as it is written into its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_fbrs.errors import InputError
+
+_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One set of training images.
+
+    Parameters
+    ----------
+    path : str
+        A zip or a folder; see `napari_fbrs.training.data.Source`.
+    weight : float, optional
+        Relative share of the samples.
+    """
+
+    path: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides a run; a run is resumed with the same values.
+
+    Parameters
+    ----------
+    sources : tuple of SourceSpec
+        Where images come from.
+    run_folder : str
+        Checkpoint, log and configuration are kept here.
+    init : str or None
+        A model (name or path) to start from, or an ``.npz`` of backbone weights in torchvision's names. None: random.
+    fine_tune : bool
+        Keep the backbone as it is: for a few images of one kind.
+    samples : int
+        Length of the schedule; may be changed when resuming.
+    batch : int
+        Samples a step.
+    crop : int
+        Longer side of the crops, in pixels.
+    min_area : int
+        Objects of fewer pixels are not chosen where an image has larger ones.
+    lr, backbone_lr_factor, weight_decay : float
+        AdamW; the backbone learns at ``lr * backbone_lr_factor``.
+    warm_up : int
+        Samples over which the learning rate rises.
+    ema_decay : float
+        Of the averaged weights, per step.
+    clip : float
+        Largest norm of a gradient.
+    rounds : tuple of float
+        Probability of 0, 1, 2, ... rounds of correcting clicks.
+    validate_every, validation_images : int
+        Samples between validations; images of each source.
+    checkpoint_minutes : float
+        Time between checkpoints.
+    seed : int
+        Decides data, clicks and dropout together with a sample's position.
+    device : str
+        "auto", "cpu", "cuda", ...
+    precision : {"auto", "float32", "bfloat16"}
+        "auto": bfloat16 where the processor has instructions for it.
+    threads : int
+        Of the computation on a CPU; 0 leaves torch's choice. Where other work keeps cores busy, 1 is fastest by far:
+        threads wait for one another at every layer (see `shards`).
+    shards : int
+        Parts of a batch that are computed at the same time, each with `threads` threads. Batch norm sees a part at a
+        time. With more than one, dropout is no longer decided by the seed.
+    workers : int
+        Processes that prepare samples; 0 prepares them in the training process.
+    cache_mb : int
+        Memory for decoded images, in MiB, shared by the sources.
+    """
+
+    sources: tuple[SourceSpec, ...]
+    run_folder: str
+    init: str | None = "default"
+    fine_tune: bool = False
+    samples: int = 100_000
+    batch: int = 16
+    crop: int = 224
+    min_area: int = 24
+    lr: float = 5e-4
+    backbone_lr_factor: float = 0.15
+    weight_decay: float = 1e-3
+    warm_up: int = 3_000
+    ema_decay: float = 0.999
+    clip: float = 1.0
+    rounds: tuple[float, ...] = (0.5, 0.25, 0.15, 0.1)
+    validate_every: int = 8_000
+    validation_images: int = 20
+    checkpoint_minutes: float = 3.0
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+    shards: int = 1
+    workers: int = 1
+    cache_mb: int = 1500
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise InputError("training needs at least one source of labelled images")
+        if min(self.samples, self.crop, self.lr, self.shards) <= 0 or self.crop % 32:
+            raise InputError("samples, shards and lr must be above 0, and crop a multiple of 32")
+        if self.batch < 2 * self.shards:
+            raise InputError(f"batch norm needs at least 2 samples in each of the {self.shards} parts of a batch")
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.run_folder)
+
+    def save(self) -> None:
+        """Write the configuration into the run folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / _FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingConfig:
+        """Read the configuration of a run.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        path = folder / _FILE
+        if not path.is_file():
+            raise InputError(f"{folder} is no training run: there is no {_FILE}")
+        values = json.loads(path.read_text())
+        values["sources"] = tuple(SourceSpec(**source) for source in values["sources"])
+        values["rounds"] = tuple(values["rounds"])
+        return cls(**values)

@@ -1,0 +1,214 @@
+"""The training loop: resumable after any interruption, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_fbrs.models.network import InteractiveNetwork
+from napari_fbrs.training.batches import Batch, batch_points, load_batches
+from napari_fbrs.training.config import TrainingConfig
+from napari_fbrs.training.losses import IGNORE, normalised_focal_loss
+from napari_fbrs.training.precision import Precision, choose_precision
+from napari_fbrs.training.sampling import correcting_click
+from napari_fbrs.training.shards import Shards
+from napari_fbrs.training.state import TrainingState, opened_state
+from napari_fbrs.training.validation import CLICKS, ValidationSet, predicted_masks, validate, validation_sets
+
+LOG = "log.jsonl"
+_LOGGER = logging.getLogger(__name__)
+_REPORT_EVERY = 50  # steps
+
+
+def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState:
+    """Train until the schedule ends.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        What to do. Where its run folder holds a checkpoint, the run goes on from there.
+    max_steps : int, optional
+        Stop, with a checkpoint, after this many steps of this call.
+
+    Returns
+    -------
+    TrainingState
+        As it is at the end.
+
+    Raises
+    ------
+    InputError
+        If sources or options cannot be used.
+    ModelFileError
+        If the model to start from cannot be used.
+
+    Notes
+    -----
+    Sample `i` is decided by the seed and `i`, corrections and dropout by the seed and the step: a resumed run is the
+    uninterrupted one, up to the arithmetic of the device (and dropout, with several shards).
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    config.save()
+    precision = choose_precision(config.device, config.precision)
+    state = opened_state(config, precision.device)
+    if state.batches:
+        _LOGGER.info("resuming after %d samples", state.batches * config.batch)
+    _forget_after(config.folder / LOG, state.batches * config.batch)
+    run = _Run(config, precision, state, validation_sets(config), Shards(state.network, config.shards))
+    run.go(min(_total(config), state.batches + (max_steps if max_steps is not None else _total(config))))
+    return state
+
+
+def learning_rate(config: TrainingConfig, batches: int) -> float:
+    """Return the learning rate of a step: a linear rise, then a half cosine down to 1 % at the schedule's end."""
+    seen = batches * config.batch
+    rise = min(1.0, (seen + config.batch) / max(config.warm_up, 1))
+    progress = min(1.0, max(0.0, (seen - config.warm_up) / max(config.samples - config.warm_up, 1)))
+    return config.lr * rise * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@dataclass
+class _Run:
+    config: TrainingConfig
+    precision: Precision
+    state: TrainingState
+    sets: list[ValidationSet]
+    shards: Shards
+
+    def go(self, last: int) -> None:
+        first = self.state.batches
+        if first == 0:
+            self._validate(loss=math.nan)
+        started = saved = time.monotonic()
+        losses: list[float] = []
+        for batch in load_batches(self.config, first, last):
+            losses.append(self._step(batch))
+            done = self.state.batches
+            if done % _REPORT_EVERY == 0:
+                self._report(losses, (time.monotonic() - started) / (done - first))
+            if self._crossed(self.config.validate_every) or done == last:
+                self._validate(loss=float(np.mean(losses)))
+                losses.clear()
+            if time.monotonic() - saved > 60 * self.config.checkpoint_minutes or done == last:
+                self.state.checkpoint().write(self.config.folder)
+                saved = time.monotonic()
+
+    def _step(self, batch: Batch) -> float:
+        with _seeded(self.config.seed, self.state.batches, self.precision.device):
+            self._correct(batch)
+            loss = self._learn(batch)
+        self.state.batches += 1
+        return loss
+
+    def _correct(self, batch: Batch) -> None:
+        """Add to every sample a click where the network is wrong, in a random number of rounds."""
+        rng = np.random.default_rng((self.config.seed, 2, self.state.batches))
+        rounds = int(rng.choice(len(self.config.rounds), p=self.config.rounds))
+        if rounds == 0:
+            return
+        self.shards.eval()
+        seeds = rng.integers(2**32, size=(rounds, len(batch.clicks)))
+        for round_seeds in seeds:
+            self.shards.run(partial(self._corrected, batch, round_seeds), len(batch.clicks))
+
+    def _corrected(self, batch: Batch, seeds: npt.NDArray[np.int64], network: InteractiveNetwork, part: slice) -> None:
+        clicks = batch.clicks[part]
+        masks = predicted_masks(network, batch.image[part], batch_points(clicks), self.precision)
+        for given, mask, truth, seed in zip(clicks, masks, batch.target[part].numpy(), seeds[part], strict=True):
+            click = correcting_click(mask, truth == 1, np.random.default_rng(seed), truth != IGNORE)
+            given.extend([click] if click else [])
+
+    def _learn(self, batch: Batch) -> float:
+        optimizer = self.state.optimizer
+        self.shards.train(frozen_backbone=self.config.fine_tune)
+        rate = learning_rate(self.config, self.state.batches)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        optimizer.zero_grad(set_to_none=True)
+        losses = self.shards.run(partial(self._backward, batch), len(batch.clicks))
+        torch.nn.utils.clip_grad_norm_(self.state.network.parameters(), self.config.clip)
+        optimizer.step()
+        self.shards.share_statistics()
+        self.state.follow(self.config.ema_decay)
+        return sum(losses)
+
+    def _backward(self, batch: Batch, network: InteractiveNetwork, part: slice) -> float:
+        """Add a part's share of the gradients; return its share of the loss."""
+        points = batch_points(batch.clicks[part]).to(self.precision.device)
+        with self.precision.autocast():
+            logits = network(self.precision.image(batch.image[part]), points)
+        losses = normalised_focal_loss(logits, batch.target[part].to(self.precision.device))
+        loss = losses.sum() / len(batch.clicks)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def _crossed(self, every: int) -> bool:
+        seen = self.state.batches * self.config.batch
+        return seen // every > (seen - self.config.batch) // every
+
+    def _validate(self, loss: float) -> None:
+        started = time.monotonic()
+        figures = validate(self.state.average, self.sets, self.precision)
+        mean = [round(float(np.mean(column)), 4) for column in zip(*figures.values(), strict=True)]
+        line = {
+            "samples": self.state.batches * self.config.batch,
+            "time": round(time.time()),
+            "loss": None if math.isnan(loss) else round(loss, 5),
+            "learning_rate": learning_rate(self.config, self.state.batches),
+            "clicks": CLICKS,
+            "iou": figures,
+            "mean_iou": mean,
+        }
+        with (self.config.folder / LOG).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        _LOGGER.info("IoU after %s clicks: %s (%.0f s)", CLICKS, mean, time.monotonic() - started)
+
+    def _report(self, losses: list[float], seconds_per_step: float) -> None:
+        remaining = (_total(self.config) - self.state.batches) * seconds_per_step
+        _LOGGER.info(
+            "%d of %d samples, loss %.4f, %.1f samples/s, %.0f min to go",
+            self.state.batches * self.config.batch,
+            self.config.samples,
+            np.mean(losses[-_REPORT_EVERY:]) if losses else math.nan,
+            self.config.batch / seconds_per_step,
+            remaining / 60,
+        )
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log."""
+    path = folder / LOG
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def _forget_after(path: Path, samples: int) -> None:
+    """Drop the log's lines that a resumed run will write again; at the very start, all."""
+    if path.is_file():
+        kept = [line for line in path.read_text().splitlines() if samples and json.loads(line)["samples"] <= samples]
+        path.write_text("".join(line + "\n" for line in kept))
+
+
+def _total(config: TrainingConfig) -> int:
+    return math.ceil(config.samples / config.batch)
+
+
+@contextmanager
+def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Make dropout a function of the step, and leave torch's generators as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed * 1_000_003 + step)
+        yield
