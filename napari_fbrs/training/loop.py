@@ -59,8 +59,6 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
     Sample `i` is decided by the seed and `i`, corrections and dropout by the seed and the step: a resumed run is the
     uninterrupted one, up to the arithmetic of the device (and dropout, with several shards).
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
     config.save()
     precision = choose_precision(config.device, config.precision)
     state = opened_state(config, precision.device)
@@ -68,7 +66,8 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
         _LOGGER.info("resuming after %d samples", state.batches * config.batch)
     _forget_after(config.folder / LOG, state.batches * config.batch)
     run = _Run(config, precision, state, validation_sets(config), Shards(state.network, config.shards))
-    run.go(min(_total(config), state.batches + (max_steps if max_steps is not None else _total(config))))
+    with _threads(config.threads):
+        run.go(min(_total(config), state.batches + (max_steps if max_steps is not None else _total(config))))
     return state
 
 
@@ -203,6 +202,17 @@ def _forget_after(path: Path, samples: int) -> None:
 
 def _total(config: TrainingConfig) -> int:
     return math.ceil(config.samples / config.batch)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use this many threads for a while; 0 changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_fbrs.clicks import Click
+from napari_fbrs.errors import InputError, ModelFileError
+from napari_fbrs.models.zoo import load_model
+from napari_fbrs.training import loop
+from napari_fbrs.training.batches import ClickDataset, batch_points, batch_shape, draw_crop, load_batches
+from napari_fbrs.training.command import add_arguments, configured, run
+from napari_fbrs.training.config import SourceSpec, TrainingConfig
+from napari_fbrs.training.data import LabelledImage
+from napari_fbrs.training.export import CARD, export
+from napari_fbrs.training.loop import learning_rate, read_log, train
+from napari_fbrs.training.precision import choose_precision
+from napari_fbrs.training.shards import Shards
+from napari_fbrs.training.state import initial_network
+
+
+def same_weights(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_sample_is_decided_by_its_number(config: TrainingConfig):
+    first, again = ClickDataset(config), ClickDataset(config)
+    for index in (0, 17, 3):
+        one, other = first[index], again[index]
+        np.testing.assert_array_equal(one.crop.image, other.crop.image)
+        assert one.clicks == other.clicks
+    assert first[1].crop.image.tobytes() != first[2].crop.image.tobytes()
+
+
+def test_a_batch_has_one_shape_and_shapes_vary(config: TrainingConfig, in_folder):
+    config = in_folder(config, "x", crop=64)
+    shapes = {batch_shape(config, index) for index in range(40)}
+    assert shapes == {(64, 64), (48, 64), (64, 48)}
+    for index, batch in enumerate(load_batches(config, 0, 3)):
+        assert tuple(batch.image.shape) == (4, 3, *batch_shape(config, index))
+        assert tuple(batch.target.shape) == (4, *batch_shape(config, index))
+
+
+def test_points_of_a_batch_are_padded():
+    points = batch_points([[Click(1, 2)], [Click(3, 4), Click(5, 6), Click(7, 8, positive=False)]])
+    assert points.tolist() == [[[1, 2], [-1, -1], [-1, -1], [-1, -1]], [[3, 4], [5, 6], [7, 8], [-1, -1]]]
+
+
+def test_images_without_objects():
+    empty = LabelledImage(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.int32))
+    with pytest.raises(InputError, match="no object"):
+        draw_crop(np.random.default_rng(0), lambda: empty, 1, (32, 32))
+
+
+def test_training_learns(config: TrainingConfig, in_folder, monkeypatch: pytest.MonkeyPatch):
+    losses = []
+    step = loop._Run._step
+    monkeypatch.setattr(loop._Run, "_step", lambda self, batch: losses.append(step(self, batch)) or losses[-1])
+    settings = in_folder(config, "learns", samples=200)
+    train(settings)
+    # The loss weighs what is still wrong: it falls far more slowly than errors do.
+    assert np.mean(losses[-15:]) < 0.95 * np.mean(losses[:15])
+    first, last = (line["mean_iou"] for line in (read_log(settings.folder)[0], read_log(settings.folder)[-1]))
+    assert last[-1] > first[-1] + 0.2
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_resumed_run_is_the_uninterrupted_one(config: TrainingConfig, in_folder, monkeypatch, shards: int):
+    if shards > 1:  # threads share the generator that decides dropout
+        monkeypatch.setattr(torch.nn.Dropout, "forward", lambda _, x: x)
+    settings = {"samples": 32, "shards": shards}
+    whole = train(in_folder(config, "whole", **settings))
+    train(in_folder(config, "parts", **settings), max_steps=3)
+    resumed = train(in_folder(config, "parts", **settings))
+    assert whole.batches == resumed.batches == 8
+    assert same_weights(whole.network, resumed.network)
+    assert same_weights(whole.average, resumed.average)
+
+
+def test_steps_after_the_last_checkpoint_are_forgotten(config: TrainingConfig, in_folder, monkeypatch):
+    settings = {"samples": 32, "validate_every": 4}
+    whole = in_folder(config, "whole", **settings)
+    train(whole)
+    killed = in_folder(config, "killed", **settings)
+    train(killed, max_steps=3)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_fbrs.training.state.Checkpoint.write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train(killed, max_steps=2)
+    assert read_log(killed.folder)[-1]["samples"] == 20
+    train(killed)
+    figures = [[(line["samples"], line["iou"]) for line in read_log(one.folder)] for one in (killed, whole)]
+    assert figures[0] == figures[1]
+    assert [samples for samples, _ in figures[0]] == list(range(0, 33, 4))
+
+
+def test_the_schedule_may_be_changed_on_resume(config: TrainingConfig, in_folder):
+    train(in_folder(config, "run", samples=64), max_steps=2)
+    assert train(in_folder(config, "run", samples=16)).batches == 4
+
+
+def test_learning_rate(config: TrainingConfig):
+    rates = [learning_rate(config, step) for step in range(25)]
+    assert rates[0] < rates[1] == pytest.approx(config.lr)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] == pytest.approx(0.01 * config.lr)
+
+
+def test_fine_tuning_leaves_the_backbone(config: TrainingConfig, in_folder):
+    tuned = train(in_folder(config, "tuned", fine_tune=True, samples=8)).network
+    start = initial_network(config)
+    assert same_weights(tuned.feature_extractor.backbone, start.feature_extractor.backbone)
+    assert not same_weights(tuned.head, start.head)
+
+
+def test_shards_share_weights_but_not_statistics(config: TrainingConfig):
+    shards = Shards(initial_network(config), 2)
+    first, second = shards.networks
+    assert all(a is b for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    first.rgb_conv[2].running_mean.fill_(1)
+    second.rgb_conv[2].running_mean.fill_(3)
+    shards.share_statistics()
+    assert (first.rgb_conv[2].running_mean == 2).all()
+    assert (second.rgb_conv[2].running_mean == 2).all()
+    assert shards.run(lambda _, part: part, 5) == [slice(0, 2), slice(2, 5)]
+
+
+def test_export_loads_and_describes_itself(config: TrainingConfig, in_folder, tmp_path: Path):
+    settings = in_folder(config, "run", samples=8)
+    state = train(settings)
+    export(settings.folder, tmp_path / "discs-model.safetensors")
+    model = load_model(tmp_path / "discs-model.safetensors", device="cpu")
+    assert model.name == "discs-model"
+    assert model.settings.target_size == 32
+    for stored, averaged in zip(model.network.parameters(), state.average.parameters(), strict=True):
+        torch.testing.assert_close(stored, averaged, rtol=1e-3, atol=1e-6)
+    card = (tmp_path / CARD).read_text()
+    assert model.fingerprint in card
+    assert "8 samples" in card
+    assert "| discs | 1.00 |" in card
+    assert "Validation after 8 samples" in card
+
+
+def test_export_needs_a_checkpoint(config: TrainingConfig, tmp_path: Path):
+    with pytest.raises(InputError, match="no training run"):
+        export(tmp_path, tmp_path / "a.safetensors")
+    config.save()
+    with pytest.raises(InputError, match="no checkpoint"):
+        export(config.folder, tmp_path / "a.safetensors")
+
+
+def test_a_backbone_of_arrays_is_a_start(config: TrainingConfig, in_folder, tmp_path: Path):
+    scratch = initial_network(in_folder(config, "a", init=None))
+    backbone = scratch.feature_extractor.backbone.state_dict()
+    np.savez(tmp_path / "backbone.npz", **{key: np.ones_like(value.numpy()) for key, value in backbone.items()})
+    network = initial_network(in_folder(config, "b", init=str(tmp_path / "backbone.npz")))
+    assert (network.feature_extractor.backbone.conv1.weight == 1).all()
+    assert same_weights(network.head, scratch.head)
+    np.savez(tmp_path / "other.npz", strange=np.ones(3))
+    with pytest.raises(ModelFileError, match="strange"):
+        initial_network(in_folder(config, "c", init=str(tmp_path / "other.npz")))
+    with pytest.raises(ModelFileError, match="cannot read"):
+        initial_network(in_folder(config, "d", init=str(tmp_path / "absent.npz")))
+
+
+def test_configurations_survive_their_file(config: TrainingConfig):
+    config.save()
+    assert TrainingConfig.load(config.folder) == config
+
+
+@pytest.mark.parametrize("wrong", [{"sources": ()}, {"crop": 50}, {"samples": 0}, {"batch": 3, "shards": 2}])
+def test_impossible_configurations(config: TrainingConfig, in_folder, wrong):
+    with pytest.raises(InputError):
+        in_folder(config, "x", **wrong)
+
+
+def test_precision_by_name():
+    assert not choose_precision("cpu", "float32").mixed
+    assert choose_precision("cpu", "bfloat16").mixed
+    with pytest.raises(InputError, match="precision is"):
+        choose_precision("cpu", "int3")
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_the_command_trains_and_resumes(discs: Path, small_model: Path, tmp_path: Path, caplog):
+    folder = tmp_path / "run"
+    options = {"--init": small_model, "--device": "cpu", "--workers": 0, "--crop": 32, "--batch": 4, "--threads": 1}
+    words = [str(folder), *(str(word) for pair in options.items() for word in pair)]
+    with caplog.at_level(logging.INFO):
+        assert run(parsed(*words, "--samples", "4", "--source", f"{discs}=2")) == 0
+        assert run(parsed(str(folder), "--samples", "8")) == 0
+    assert "resuming after 4 samples" in caplog.text
+    assert json.loads((folder / "config.json").read_text())["samples"] == 8
+    assert TrainingConfig.load(folder).sources == (SourceSpec(str(discs), 2.0),)
+
+
+def test_options_that_make_no_sense(tmp_path: Path):
+    with pytest.raises(InputError, match="PATH=WEIGHT"):
+        configured(parsed(str(tmp_path), "--source", "a=b"))
+    with pytest.raises(InputError, match="at least one source"):
+        configured(parsed(str(tmp_path)))
+    assert configured(parsed(str(tmp_path), "--source", "a", "--init", "none")).init is None
