@@ -1,5 +1,9 @@
 """Interactive segmentation by clicks: f-BRS on cached features, for napari and for scripts."""
 
+from napari_fbrs import _threads  # noqa: F401  before torch
+
+# isort: split
+from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, FBRSError, InputError, ModelFileError, PredictionError
 from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
@@ -16,5 +20,6 @@ __all__ = [
     "PredictionError",
     "Predictor",
     "PredictorSettings",
+    "Session",
     "load_model",
 ]

@@ -1,4 +1,9 @@
-"""How large to look at the first click, when nothing is known of the object's size."""
+"""How large to look at the first click, when nothing is known of the object's size.
+
+The published ZoomIn shows the network the whole image at the first click, which loses an object that is small in a
+large image. Here the click is looked at on several scales, and the mask that is most certain of itself and most like
+its neighbours in scale is taken.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,86 @@ from napari_fbrs.clicks import Click
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.zoom import Zoom
 
+_SCALE_STEP = 2
+_SAMPLES = 64  # points a side at which two looks are compared
+_SURE, _POSSIBLE, _MASK = 0.7, 0.3, 0.5
+
+Probability = npt.NDArray[np.float32]
+
 
 def candidate_crops(shape: tuple[int, int], clicks: Sequence[Click], zoom: Zoom) -> list[Crop]:
-    return [Crop.whole(shape)]
+    """Return squares around the positive clicks, each twice the one before, and the whole plane last.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the plane.
+    clicks : sequence of Click
+        Without a positive one there is nothing to look around, and only the whole plane is returned.
+    zoom : Zoom
+        The smallest square has its `min_crop_size`, or holds the clicks expanded by its `expansion_ratio`.
+    """
+    pixels = np.array([click.pixel for click in clicks if click.positive and click.inside(shape)])
+    crops = []
+    if len(pixels):
+        first, last = pixels.min(axis=0), pixels.max(axis=0)
+        side = max(zoom.min_crop_size, round(zoom.expansion_ratio * int((last - first).max() + 1)))
+        while side < max(shape):
+            rows, columns = (
+                _interval((a + b) / 2, side, extent) for a, b, extent in zip(first, last, shape, strict=True)
+            )
+            crops.append(Crop(*rows, *columns))
+            side *= _SCALE_STEP
+    return [*crops, Crop.whole(shape)]
 
 
-def choose_look(crops, looks, shape, clicks, zoom) -> Crop:
-    return crops[-1]
+def choose_look(crops: Sequence[Crop], looks: Sequence[Probability]) -> int:
+    """Return the position of the best of several looks at one object.
+
+    A look's score is its stability (pixels that surely belong to the object over those that possibly do) plus its
+    agreement (IoU of its mask with those of the next smaller and the next larger look, where they overlap).
+
+    Parameters
+    ----------
+    crops : sequence of Crop
+        From `candidate_crops`, the smallest first.
+    looks : sequence of ndarray of float32
+        The network's probabilities for each, at any resolution.
+    """
+    agreements = [_agreement(crops[i], looks[i], crops[i + 1], looks[i + 1]) for i in range(len(crops) - 1)]
+    scores = [
+        _stability(look) + float(np.mean(agreements[max(0, i - 1) : i + 1] or [1.0])) for i, look in enumerate(looks)
+    ]
+    return int(np.argmax(scores))
+
+
+def _interval(centre: float, side: int, extent: int) -> tuple[int, int]:
+    """Return the first and last of `side` pixels around `centre`, moved to lie within `extent`."""
+    first = max(0, min(round(centre - side / 2), extent - side))
+    return first, min(extent, first + side) - 1
+
+
+def _stability(probability: Probability) -> float:
+    return int(np.count_nonzero(probability > _SURE)) / max(1, int(np.count_nonzero(probability > _POSSIBLE)))
+
+
+def _agreement(inner: Crop, a: Probability, outer: Crop, b: Probability) -> float:
+    """Return the IoU of two looks' masks within the inner one's crop, at a grid of points."""
+    cells = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
+    rows = inner.row_min + cells * inner.shape[0]
+    columns = inner.column_min + cells * inner.shape[1]
+    masks = [_sampled(probability, crop, rows, columns) > _MASK for probability, crop in ((a, inner), (b, outer))]
+    union = np.count_nonzero(masks[0] | masks[1])
+    return np.count_nonzero(masks[0] & masks[1]) / union if union else 0.0
+
+
+def _sampled(
+    probability: Probability, crop: Crop, rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]
+) -> Probability:
+    i = ((rows - crop.row_min) * probability.shape[0] / crop.shape[0]).astype(int).clip(0, probability.shape[0] - 1)
+    j = (
+        ((columns - crop.column_min) * probability.shape[1] / crop.shape[1])
+        .astype(int)
+        .clip(0, probability.shape[1] - 1)
+    )
+    return probability[np.ix_(i, j)]

@@ -37,7 +37,10 @@ class ClickMasks:
             for half, column in enumerate([click.column, size[1] - 1 - click.column][: 1 + flip]):
                 # Resizing may put a click half a pixel beyond the last one.
                 row, col = min(round(click.row), size[0] - 1), min(max(round(column), 0), size[1] - 1)
-                square = slice(max(0, row - _RADIUS), row + _RADIUS + 1), slice(max(0, col - _RADIUS), col + _RADIUS + 1)
+                square = (
+                    slice(max(0, row - _RADIUS), row + _RADIUS + 1),
+                    slice(max(0, col - _RADIUS), col + _RADIUS + 1),
+                )
                 masks[0 if click.positive else 1, half, 0][square] = 1
         self.positive, self.negative = masks.to(device)
 
@@ -45,7 +48,8 @@ class ClickMasks:
         """Return the disagreement of probabilities, shape (B, 1, rows, columns), with the clicks: a scalar."""
         off = ((1 - probability) * self.positive).square().sum() / (self.positive.sum() + _EPSILON)
         on = (probability * self.negative).square().sum() / (self.negative.sum() + _EPSILON)
-        return off + on
+        loss: Tensor = off + on
+        return loss
 
     def met(self, probability: Tensor) -> bool:
         """Whether every pixel of every click's square is on its side of the threshold."""
@@ -56,4 +60,5 @@ class ClickMasks:
 
 def regularisation(scale: Tensor, bias: Tensor) -> Tensor:
     """Return the price of leaving the untouched network, ``1e-3 * (sum(s^2) + 10 * sum(b^2))``: a scalar."""
-    return _REGULARISATION * (scale.square().sum() + _BIAS_WEIGHT * bias.square().sum())
+    price: Tensor = _REGULARISATION * (scale.square().sum() + _BIAS_WEIGHT * bias.square().sum())
+    return price

@@ -95,15 +95,18 @@ class Plane:
     def _normalised(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return (rows, columns, 1 or 3) between 0 and 1; alpha shows the colour over black, as napari does."""
         low, high = self.limits
-        wide = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+        wide: type[np.floating[Any]] = (
+            np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+        )
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         colour = np.nan_to_num(pixels[..., :3].astype(wide), nan=low, posinf=high, neginf=low)
         span = high - low
         scaled = np.clip((colour - low) / span, 0, 1) if span > 0 else np.zeros_like(colour)
         if pixels.shape[2] == 4:
-            scaled = scaled * (pixels[..., 3:].astype(wide) / alpha_range(pixels.dtype))
-        return scaled.astype(np.float32, copy=False)
+            scaled = scaled * (pixels[..., 3:].astype(wide) / colour_range(pixels.dtype))
+        normalised: npt.NDArray[np.float32] = scaled.astype(np.float32, copy=False)
+        return normalised
 
     def _averaged(self, pixels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
         """Return the mean of each of `size` cells, a strip of rows at a time."""
@@ -168,7 +171,7 @@ def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float
         The range of the dtype for colours, uint8 and bool; else the smallest and largest finite value.
     """
     if rgb:
-        return 0.0, alpha_range(pixels.dtype)
+        return 0.0, colour_range(pixels.dtype)
     if pixels.dtype == bool:
         return 0.0, 1.0
     if pixels.dtype == np.uint8:
@@ -183,6 +186,6 @@ def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float
     return (low, high) if low <= high else (0.0, 1.0)
 
 
-def alpha_range(dtype: np.dtype[Any]) -> float:
+def colour_range(dtype: np.dtype[Any]) -> float:
     """Return what counts as full intensity for a colour of `dtype`."""
     return float(np.iinfo(dtype).max) if dtype.kind in "ui" else 1.0

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +47,7 @@ class PredictorSettings:
         Whether the first clicks look at crops around themselves as well.
     """
 
-    zoom: Zoom | None = Zoom()
+    zoom: Zoom | None = field(default_factory=Zoom)
     input_size: int | None = None
     flip: bool = True
     first_look: bool = False
@@ -256,7 +255,7 @@ class Predictor:
         _check(clicks, plane.shape)
         previous = state or State()
         timings = {"read": 0.0, "embed": 0.0, "optimise": 0.0, "resize": 0.0}
-        crop = self._crop(plane, clicks, previous, timings) if self.settings.zoom else None
+        crop = self._crop(plane, clicks, previous, timings, cancelled) if self.settings.zoom else None
         _stop_if(cancelled)
         looked_at = crop or Crop.whole(plane.shape)
         size = self._size(looked_at, zoomed=crop is not None)
@@ -288,7 +287,14 @@ class Predictor:
             state = prediction.state
             yield prediction
 
-    def _crop(self, plane: Plane, clicks: Sequence[Click], previous: State, timings: dict[str, float]) -> Crop | None:
+    def _crop(
+        self,
+        plane: Plane,
+        clicks: Sequence[Click],
+        previous: State,
+        timings: dict[str, float],
+        cancelled: Callable[[], bool],
+    ) -> Crop | None:
         zoom = self.settings.zoom
         assert zoom is not None
         if previous.box is not None:
@@ -300,14 +306,12 @@ class Predictor:
             return None
         looks = []
         for crop in crops:
+            _stop_if(cancelled)
             size = self._size(crop, zoomed=True)
-            local = to_crop(clicks, crop, size)
-            features = self._features(plane, crop, size, local, timings)
+            features = self._features(plane, crop, size, to_crop(clicks, crop, size), timings)
             with _timed(timings, "embed"):
-                probability = self._probability(self._decode(features))
-            looks.append(probability)
-        chosen = choose_look(crops, looks, plane.shape, clicks, zoom)
-        return None if chosen == Crop.whole(plane.shape) else chosen
+                looks.append(self._probability(self._decode(features)))
+        return crops[choose_look(crops, looks)]
 
     def _size(self, crop: Crop, *, zoomed: bool) -> tuple[int, int]:
         """Return rows and columns of the network's input."""
@@ -341,6 +345,8 @@ class Predictor:
             present = coordinates.amax(dim=2) >= 0
             mirrored[..., 1] = torch.where(present, batch.shape[3] - 1 - coordinates[..., 1], coordinates[..., 1])
             coordinates = torch.cat((coordinates, mirrored))
+        if device.type in ("cpu", "cuda"):
+            batch = batch.contiguous(memory_format=torch.channels_last)
         return self.model.network.embed(batch, coordinates, cut)
 
     @torch.no_grad()

@@ -147,6 +147,8 @@ def load_checkpoint(path: Path, device: torch.device, architecture: DeepLabArchi
     network = architecture.build()
     _fill(network, state, path.name)
     network = network.eval().requires_grad_(False).to(device)
+    if device.type in ("cpu", "cuda"):  # convolutions are about twice as fast there with channels last
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(name, network, settings, fingerprint(path), device)
 
 

@@ -1,0 +1,175 @@
+"""Masks in a label image: what changes, exactly, and how to take it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fbrs.annotation.image import PlaneIndex
+from napari_fbrs.inference.plane import Crop
+
+Indices = tuple[npt.NDArray[np.intp], ...]
+Values = npt.NDArray[Any]
+
+
+class LabelStore(Protocol):
+    """A label image that can be read and written in parts."""
+
+    def read(self, index: tuple[Any, ...]) -> Values:
+        """Return the labels at an index of the nD array."""
+
+    def write(self, indices: Indices, values: Values) -> None:
+        """Set single pixels, given one index array an axis."""
+
+
+class ArrayLabels:
+    """A label image held in a NumPy array.
+
+    Parameters
+    ----------
+    array : ndarray of int
+        Written in place.
+    """
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self.array = array
+
+    def read(self, index: tuple[Any, ...]) -> Values:
+        """Return the labels at an index of the nD array."""
+        return np.asarray(self.array[index])
+
+    def write(self, indices: Indices, values: Values) -> None:
+        """Set single pixels, given one index array an axis."""
+        self.array[indices] = values
+
+
+@dataclass(frozen=True, eq=False)
+class LabelChange:
+    """Pixels of a label image before and after a step.
+
+    Parameters
+    ----------
+    indices : tuple of ndarray of int
+        One array an axis, all of one length.
+    before, after : ndarray of int
+        Labels of those pixels.
+    """
+
+    indices: Indices
+    before: Values
+    after: Values
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(array.nbytes for array in self.indices) + self.before.nbytes + self.after.nbytes
+
+    def do(self, store: LabelStore) -> None:
+        """Write the labels after the step, except where somebody has changed a pixel since."""
+        _exchange(store, self.indices, self.before, self.after)
+
+    def undo(self, store: LabelStore) -> None:
+        """Write the labels before the step, except where somebody has changed a pixel since."""
+        _exchange(store, self.indices, self.after, self.before)
+
+    def then(self, later: LabelChange) -> LabelChange:
+        """Return this change and a later one as a single change."""
+        shape = tuple(
+            int(max(a.max(initial=0), b.max(initial=0))) + 1 for a, b in zip(self.indices, later.indices, strict=True)
+        )
+        mine = np.ravel_multi_index(self.indices, shape)
+        theirs = np.ravel_multi_index(later.indices, shape)
+        every, first = np.unique(np.concatenate((mine, theirs)), return_index=True)
+        before = np.concatenate((self.before, later.before))[first]
+        # Reversed, the first occurrence is the last write.
+        _, last = np.unique(np.concatenate((theirs, mine)), return_index=True)
+        after = np.concatenate((later.after, self.after))[last]
+        return LabelChange(np.unravel_index(every, shape), before, after)
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneMask:
+    """A mask of a plane, kept as bits of its bounding rectangle.
+
+    Parameters
+    ----------
+    crop : Crop
+        Where it lies.
+    bits : ndarray of uint8
+        ``numpy.packbits`` of the pixels.
+    """
+
+    crop: Crop
+    bits: npt.NDArray[np.uint8]
+
+    @classmethod
+    def pack(cls, crop: Crop, pixels: npt.NDArray[np.bool_]) -> PlaneMask:
+        """Return the mask of a crop."""
+        return cls(crop, np.packbits(pixels))
+
+    @property
+    def pixels(self) -> npt.NDArray[np.bool_]:
+        """The mask of the crop."""
+        rows, columns = self.crop.shape
+        return np.unpackbits(self.bits, count=rows * columns).reshape(rows, columns).astype(bool)
+
+
+def mask_change(
+    store: LabelStore, plane: PlaneIndex, label: int, old: PlaneMask | None, new: PlaneMask | None
+) -> LabelChange:
+    """Return what turns an object's old mask into its new one.
+
+    Only pixels in which the masks differ are touched, so what was painted by hand stays; pixels of other objects are
+    never touched.
+
+    Parameters
+    ----------
+    store : LabelStore
+        The label image.
+    plane : PlaneIndex
+        Resolved.
+    label : int
+        The object.
+    old, new : PlaneMask or None
+        None is an empty mask.
+    """
+    masks = [mask for mask in (old, new) if mask is not None]
+    if not masks:
+        none = np.zeros(0, dtype=np.intp)
+        return LabelChange((none,) * (len(plane.position) + 2), none, none)
+    around = Crop(
+        min(m.crop.row_min for m in masks),
+        max(m.crop.row_max for m in masks),
+        min(m.crop.column_min for m in masks),
+        max(m.crop.column_max for m in masks),
+    )
+    labels = store.read(plane.select(*around.slices))
+    labels = labels.T if plane.transposed else labels
+    was, is_ = (_within(mask, around) for mask in (old, new))
+    gone = was & ~is_ & (labels == label)
+    come = is_ & ~was & (labels == 0)
+    rows, columns = np.nonzero(gone | come)
+    before = labels[rows, columns]
+    after = np.where(come[rows, columns], label, 0).astype(labels.dtype)
+    constant = [np.full(rows.shape, at, dtype=np.intp) for at in plane.position]
+    where = PlaneIndex(tuple(constant), plane.axes).select(rows + around.row_min, columns + around.column_min)  # type: ignore[arg-type]
+    return LabelChange(where, before, after)
+
+
+def _within(mask: PlaneMask | None, crop: Crop) -> npt.NDArray[np.bool_]:
+    pixels = np.zeros(crop.shape, dtype=bool)
+    if mask is not None:
+        row, column = mask.crop.row_min - crop.row_min, mask.crop.column_min - crop.column_min
+        pixels[row : row + mask.crop.shape[0], column : column + mask.crop.shape[1]] = mask.pixels
+    return pixels
+
+
+def _exchange(store: LabelStore, indices: Indices, expected: Values, wanted: Values) -> None:
+    if not wanted.size:
+        return
+    ours = store.read(indices) == expected
+    if ours.any():
+        store.write(tuple(axis[ours] for axis in indices), wanted[ours])

@@ -1,0 +1,302 @@
+"""Many planes, many objects: clicks are the document, masks are written from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fbrs.annotation.history import History, Place, Refinement, Step
+from napari_fbrs.annotation.image import Image, PlaneIndex
+from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, LabelStore, PlaneMask, mask_change
+from napari_fbrs.clicks import Click, ClickList
+from napari_fbrs.errors import InputError
+from napari_fbrs.inference.cache import ByteCache
+from napari_fbrs.inference.plane import Plane
+from napari_fbrs.inference.predictor import Prediction, Predictor
+from napari_fbrs.inference.zoom import bounding_box
+
+_PREDICTION_BYTES = 256 * 2**20
+_PLANES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The mask of a refinement, computed and not yet shown.
+
+    Parameters
+    ----------
+    place : Place
+        Where it belongs.
+    refinement : Refinement
+        What it was computed from.
+    prediction : Prediction or None
+        None where there are no clicks.
+    mask : PlaneMask or None
+        None where it is empty.
+    unmet : tuple of int
+        Positions, among the clicks, of those that the mask contradicts.
+    """
+
+    place: Place
+    refinement: Refinement
+    prediction: Prediction | None
+    mask: PlaneMask | None
+    unmet: tuple[int, ...] = ()
+
+
+class Session:
+    """The annotation of one image.
+
+    Everything but `compute` belongs to one thread; `compute` may run in another.
+
+    Parameters
+    ----------
+    image : array_like or Image
+        nD image; an array is taken as grey.
+    predictor : Predictor
+        Computes masks; may be exchanged at any time.
+    labels : LabelStore, optional
+        Where masks are written; a new int32 array of the image's shape by default.
+    first_object : int, optional
+        Label of the first object.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_fbrs import Click, Predictor, Session, load_model
+    >>> image = np.zeros((3, 64, 64), dtype=np.uint8)
+    >>> image[1, 20:40, 20:40] = 200
+    >>> session = Session(image, Predictor(load_model(device="cpu")))
+    >>> _ = session.click(Click(30, 30), position=(1,))
+    >>> session.labels.read((1, 30, 30))
+    array(1, dtype=int32)
+    >>> _ = session.undo()
+    >>> int(session.labels.read((1, 30, 30)))
+    0
+    """
+
+    def __init__(
+        self,
+        image: npt.ArrayLike | Image,
+        predictor: Predictor,
+        *,
+        labels: LabelStore | None = None,
+        first_object: int = 1,
+    ) -> None:
+        self.image = image if isinstance(image, Image) else Image(image)
+        self.labels = labels or ArrayLabels(np.zeros(self.image.shape, dtype=np.int32))
+        self.history = History()
+        self.object = first_object
+        self._largest = first_object
+        self._predictor = predictor
+        self._refinements: dict[Place, Refinement] = {}
+        # What was written last for each place; no refinement: by a predictor that has been exchanged since.
+        self._shown: dict[Place, tuple[Refinement | None, PlaneMask | None]] = {}
+        self._predictions = ByteCache(_PREDICTION_BYTES)
+        self._planes: dict[tuple[PlaneIndex, tuple[float, float] | None], Plane] = {}
+
+    @property
+    def predictor(self) -> Predictor:
+        """What computes masks; after an exchange, masks shown are those of the one before until computed again."""
+        return self._predictor
+
+    @predictor.setter
+    def predictor(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._predictions = ByteCache(_PREDICTION_BYTES)
+
+    def refinement(self, place: Place) -> Refinement:
+        """Return what decides the mask at a place; without clicks where there is none yet."""
+        return self._refinements.get(place, Refinement())
+
+    def places(self, object_: int) -> list[Place]:
+        """Return the places where an object has clicks."""
+        return [p for p, refinement in self._refinements.items() if p.object == object_ and refinement.clicks]
+
+    def edit(self, place: Place, refinement: Refinement) -> None:
+        """Change what decides a mask, as a step that can be undone; the mask follows by `compute` and `show`."""
+        before = self.refinement(place)
+        if refinement != before:
+            self._refinements[place] = refinement
+            self.history.record(Step(place, before, refinement))
+
+    def add(self, place: Place, clicks: Sequence[Click], limits: tuple[float, float] | None = None) -> None:
+        """Add clicks as a round; they join the last round while its mask is not shown yet."""
+        before = self.refinement(place)
+        waiting = place in self.waiting()
+        after = before.clicks.added(clicks, to_last_round=waiting)
+        self.edit(place, replace(before, clicks=after, limits=limits))
+
+    def set_threshold(self, place: Place, threshold: float) -> None:
+        """Change the threshold of a mask; changes in a row are one step."""
+        before = self.refinement(place)
+        after = replace(before, threshold=threshold)
+        last = next(self.history.newest_first(), None)
+        if last is not None and last.place == place and replace(last.before, threshold=threshold) == after:
+            self._refinements[place] = last.after = after
+        else:
+            self.edit(place, after)
+
+    def outdate(self, place: Place) -> None:
+        """Have the mask at a place computed anew, by a predictor that was exchanged."""
+        if place in self._shown:
+            self._shown[place] = (None, self._shown[place][1])
+
+    def waiting(self) -> list[Place]:
+        """Return the places whose mask is not that of their refinement yet."""
+        return [p for p, refinement in self._refinements.items() if self._shown_refinement(p) != refinement]
+
+    def compute(self, place: Place, refinement: Refinement, cancelled: Callable[[], bool] = lambda: False) -> Result:
+        """Return the mask of a refinement; nothing is written. May run in any thread.
+
+        Parameters
+        ----------
+        place : Place
+            The object and plane.
+        refinement : Refinement
+            From `refinement`.
+        cancelled : callable, optional
+            When it answers True, `CancelledError` is raised.
+
+        Raises
+        ------
+        InputError
+            If a click or the plane lies outside the image.
+        """
+        if not refinement.clicks:
+            return Result(place, refinement, None, None)
+        prediction = self._predict(place.plane, refinement, cancelled)
+        pixels = prediction.crop_mask(refinement.threshold)
+        box = bounding_box(pixels, prediction.crop)
+        mask = None
+        if box is not None:
+            row, column = box.row_min - prediction.crop.row_min, box.column_min - prediction.crop.column_min
+            mask = PlaneMask.pack(box, pixels[row : row + box.shape[0], column : column + box.shape[1]])
+        return Result(place, refinement, prediction, mask, prediction.contradicted(pixels))
+
+    def show(self, result: Result) -> bool:
+        """Write a mask into the labels; return False, writing nothing, if its refinement is not the current one now."""
+        place = result.place
+        if self.refinement(place) != result.refinement:
+            return False
+        shown, old = self._shown.get(place, (Refinement(), None))
+        change = mask_change(self.labels, place.plane, place.object, old, result.mask)
+        change.do(self.labels)
+        self._shown[place] = (result.refinement, result.mask)
+        step = next((s for s in self.history.newest_first() if s.place == place), None)
+        if step is not None:
+            if step.change is None:
+                step.change, step.shown_before, step.mask_before = change, shown, old
+            else:  # the same step computed anew, by another predictor
+                step.change = step.change.then(change)
+            step.mask_after = result.mask
+            self.history.trim()
+        return True
+
+    def click(self, click: Click, *, position: tuple[int, ...] = (), axes: tuple[int, int] = (-2, -1)) -> Result:
+        """Add a click to the current object and return its new mask, written into the labels.
+
+        Parameters
+        ----------
+        click : Click
+            In pixels of the plane.
+        position : tuple of int, optional
+            Index of the plane along the axes that it does not span.
+        axes : tuple of int, optional
+            Axes that are the plane's rows and columns.
+        """
+        place = self.place(position, axes)
+        if not click.inside(self.image.plane_shape(place.plane)):
+            raise InputError(
+                f"the click at {click.pixel} is outside the plane of {self.image.plane_shape(place.plane)}"
+            )
+        self.add(place, [click], self.refinement(place).limits or self.image.limits())
+        return self.update(place)
+
+    def update(self, place: Place) -> Result:
+        """Compute and show the mask at a place."""
+        result = self.compute(place, self.refinement(place))
+        self.show(result)
+        return result
+
+    def place(self, position: tuple[int, ...] = (), axes: tuple[int, int] = (-2, -1)) -> Place:
+        """Return the current object on a plane.
+
+        Raises
+        ------
+        InputError
+            If the plane does not fit the image.
+        """
+        return Place(self.object, PlaneIndex(position, axes).resolved(self.image.ndim))
+
+    def next_object(self) -> int:
+        """Turn to a new object with the next free label, and return it; stay where nothing has been clicked yet."""
+        if self.places(self.object):
+            self.object = self._largest = self._largest + 1
+        return self.object
+
+    def painted(self, change: LabelChange) -> None:
+        """Record pixels painted by somebody else, so that undo goes back through them in order."""
+        self.history.record(Step(None, Refinement(), Refinement(), change))
+        self._largest = max(self._largest, int(change.after.max(initial=0)))
+
+    def undo(self) -> Step | None:
+        """Take back the last step, clicks and pixels together, and return it; None when there is none.
+
+        The step's object becomes the current one. `waiting` says whether a mask must be computed.
+        """
+        step = self.history.undo()
+        if step is not None:
+            if step.change is not None:
+                step.change.undo(self.labels)
+            self._went(step, step.before, step.shown_before, step.mask_before)
+        return step
+
+    def redo(self) -> Step | None:
+        """Do the step undone last again, clicks and pixels together, and return it; None when there is none."""
+        step = self.history.redo()
+        if step is not None:
+            if step.change is not None:
+                step.change.do(self.labels)
+            self._went(step, step.after, step.after, step.mask_after)
+        return step
+
+    def _went(self, step: Step, now: Refinement, shown: Refinement | None, mask: PlaneMask | None) -> None:
+        if step.place is None:
+            return
+        self.object = step.place.object
+        self._refinements[step.place] = now
+        if step.change is not None:
+            self._shown[step.place] = (shown or Refinement(), mask)
+
+    def _shown_refinement(self, place: Place) -> Refinement | None:
+        return self._shown.get(place, (Refinement(), None))[0]
+
+    def _predict(self, index: PlaneIndex, refinement: Refinement, cancelled: Callable[[], bool]) -> Prediction:
+        """Return the prediction after the last round, starting from the longest run of rounds that is known."""
+        predictor, predictions = self._predictor, self._predictions
+        rounds = refinement.clicks.rounds
+        prediction: Any = None
+        known = len(rounds)
+        while known and prediction is None:
+            prediction = predictions.peek((index, refinement.limits, rounds[:known]))
+            known -= prediction is None
+        for count in range(known + 1, len(rounds) + 1):
+            plane = self._plane(index, refinement.limits)
+            state = prediction.state if prediction is not None else None
+            prediction = predictor.predict(plane, ClickList(rounds[:count]).flat, state, cancelled=cancelled)
+            predictions.put((index, refinement.limits, rounds[:count]), prediction)
+        assert isinstance(prediction, Prediction)
+        return prediction
+
+    def _plane(self, index: PlaneIndex, limits: tuple[float, float] | None) -> Plane:
+        key = (index, limits)
+        plane = self._planes.pop(key, None) or self.image.plane(index, limits)
+        self._planes[key] = plane
+        while len(self._planes) > _PLANES:
+            del self._planes[next(iter(self._planes))]
+        return plane

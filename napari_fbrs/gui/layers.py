@@ -1,0 +1,202 @@
+"""The napari layers of an annotation: clicks as Points, masks as Labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Labels, Points
+from napari.utils.events import Event
+
+from napari_fbrs.annotation.labels import Indices, LabelChange, Values
+from napari_fbrs.annotation.reconcile import Point
+from napari_fbrs.errors import InputError
+
+_SIZE_ON_SCREEN = 14  # pixels, whatever the zoom
+_STYLE: dict[bool, dict[str, Any]] = {
+    True: {"symbol": "disc", "face_color": "#2ecc71", "border_color": "white"},
+    False: {"symbol": "x", "face_color": "#ff3860", "border_color": "white"},
+}
+_SIGN_NAMES = {True: "positive", False: "negative"}
+
+
+def image_transform(image: Image) -> dict[str, Any]:
+    """Return the arguments that give a new layer the transform of an image."""
+    return {
+        "scale": image.scale,
+        "translate": image.translate,
+        "rotate": image.rotate,
+        "shear": image.shear,
+        "affine": image.affine,
+        "units": image.units,
+        "axis_labels": image.axis_labels,
+    }
+
+
+def level_0(image: Image) -> Any:
+    """Return an image layer's data at full resolution."""
+    return image.data[0] if image.multiscale else image.data
+
+
+def image_shape(image: Image) -> tuple[int, ...]:
+    """Return the extent of an image layer in pixels, colours not counted."""
+    return tuple(level_0(image).shape[: image.ndim])
+
+
+def new_points(image: Image, *, positive: bool) -> Points:
+    """Return an empty Points layer for clicks of one sign."""
+    return Points(
+        ndim=image.ndim,
+        name=f"{image.name} {_SIGN_NAMES[positive]}",
+        size=_SIZE_ON_SCREEN,
+        canvas_size_limits=(_SIZE_ON_SCREEN, _SIZE_ON_SCREEN),
+        border_width=0.1,
+        opacity=1.0,
+        **_STYLE[positive],
+        **image_transform(image),
+    )
+
+
+def new_labels(image: Image) -> Labels:
+    """Return an empty Labels layer for masks."""
+    return Labels(
+        np.zeros(image_shape(image), dtype=np.int32),
+        name=f"{image.name} objects",
+        opacity=0.5,
+        **image_transform(image),
+    )
+
+
+def check_points(points: Points, image: Image) -> None:
+    """Raise `InputError` if a Points layer cannot hold clicks on an image."""
+    if points.ndim != image.ndim:
+        raise InputError(
+            f"the Points layer {points.name!r} has {points.ndim} dimensions, the image {image.name!r} has "
+            f"{image.ndim}: choose another layer or let Start make one"
+        )
+
+
+def check_labels(labels: Labels, image: Image) -> None:
+    """Raise `InputError` if a Labels layer cannot hold masks of an image."""
+    name = f"the Labels layer {labels.name!r}"
+    if labels.multiscale:
+        raise InputError(f"{name} is multiscale and cannot be edited: let Start make one")
+    if type(labels.data).__module__.startswith("dask"):
+        raise InputError(f"{name} is a dask array and cannot be edited: load it into memory, or let Start make one")
+    if tuple(labels.data.shape) != image_shape(image):
+        raise InputError(
+            f"{name} has shape {tuple(labels.data.shape)}, the image {image.name!r} has {image_shape(image)}: "
+            "choose another layer or let Start make one"
+        )
+
+
+class LayerLabels:
+    """A Labels layer as the store of an annotation.
+
+    Parameters
+    ----------
+    layer : Labels
+        Edited through napari, so that only what changes is drawn again.
+    """
+
+    def __init__(self, layer: Labels) -> None:
+        self.layer = layer
+        self.writing = False
+
+    def read(self, index: tuple[Any, ...]) -> Values:
+        """Return the labels at an index of the nD array."""
+        return np.asarray(self.layer.data[index])
+
+    def write(self, indices: Indices, values: Values) -> None:
+        """Set single pixels, given one index array an axis.
+
+        Raises
+        ------
+        InputError
+            If the layer's dtype cannot hold a label.
+        """
+        largest = np.iinfo(self.layer.data.dtype).max
+        if int(values.max(initial=0)) > largest:
+            raise InputError(
+                f"the Labels layer {self.layer.name!r} holds {self.layer.data.dtype}, at most {largest}: convert it to "
+                "int32 (right click on the layer) to go on"
+            )
+        self.writing = True
+        try:
+            with self.layer.block_history():
+                self.layer.data_setitem(indices, values)
+        finally:
+            self.writing = False
+
+
+def painted_change(event: Event) -> LabelChange | None:
+    """Return the pixels that a ``paint`` event of a Labels layer reports; None if there are none."""
+    change = None
+    for indices, before, after in event.value:
+        arrays = tuple(np.asarray(axis) for axis in indices)
+        now = LabelChange(arrays, np.asarray(before), np.broadcast_to(np.asarray(after), arrays[0].shape))
+        change = now if change is None else change.then(now)
+    return change
+
+
+class ClickLayers:
+    """The two Points layers that show, and take, the clicks of the current object.
+
+    Parameters
+    ----------
+    image : Image
+        The image clicked on; never modified.
+    positive, negative : Points
+        One layer a sign.
+    """
+
+    def __init__(self, image: Image, positive: Points, negative: Points) -> None:
+        self.image = image
+        self.by_sign = {True: positive, False: negative}
+        self._writing = False
+
+    def __iter__(self) -> Iterator[Points]:
+        return iter(self.by_sign.values())
+
+    @property
+    def writing(self) -> bool:
+        """Whether a change of the layers is this object's own doing."""
+        return self._writing
+
+    def read(self) -> tuple[list[Point], int]:
+        """Return the points on pixels of the image, and how many lie outside it."""
+        shape = np.array(image_shape(self.image))
+        points, outside = [], 0
+        for positive, layer in self.by_sign.items():
+            for position in layer.data:
+                pixel = self._pixel(layer, position)
+                if np.all(np.isfinite(pixel)) and np.all((pixel >= 0) & (pixel < shape)):
+                    points.append(Point(tuple(map(int, pixel)), positive))
+                else:
+                    outside += 1
+        return points, outside
+
+    def write(self, points: Iterable[Point]) -> None:
+        """Show these points and no others."""
+        points = list(points)
+        with self._own_change():
+            for positive, layer in self.by_sign.items():
+                positions = [
+                    layer.world_to_data(self.image.data_to_world(p.pixel)) for p in points if p.positive is positive
+                ]
+                layer.data = np.reshape(np.array(positions, dtype=float), (-1, layer.ndim))
+                layer.selected_data = set()
+
+    def _pixel(self, layer: Points, position: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.rint(np.asarray(self.image.world_to_data(layer.data_to_world(position))))
+
+    @contextmanager
+    def _own_change(self) -> Iterator[None]:
+        self._writing = True
+        try:
+            yield
+        finally:
+            self._writing = False
