@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_fbrs.annotation.history import History, Place, Refinement, Step
 from napari_fbrs.annotation.image import Image, PlaneIndex
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, LabelStore, PlaneMask, mask_change
+from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.cache import ByteCache
@@ -91,6 +92,7 @@ class Session:
         self.labels = labels or ArrayLabels(np.zeros(self.image.shape, dtype=np.int32))
         self.history = History()
         self.object = first_object
+        self.threshold = 0.5  # of places not clicked on yet
         self._largest = first_object
         self._predictor = predictor
         self._refinements: dict[Place, Refinement] = {}
@@ -111,7 +113,7 @@ class Session:
 
     def refinement(self, place: Place) -> Refinement:
         """Return what decides the mask at a place; without clicks where there is none yet."""
-        return self._refinements.get(place, Refinement())
+        return self._refinements.get(place, Refinement(threshold=self.threshold))
 
     def places(self, object_: int) -> list[Place]:
         """Return the places where an object has clicks."""
@@ -131,6 +133,14 @@ class Session:
         after = before.clicks.added(clicks, to_last_round=waiting)
         self.edit(place, replace(before, clicks=after, limits=limits))
 
+    def apply(self, place: Place, edit: Edit, limits: tuple[float, float] | None = None) -> None:
+        """Take over what has happened to the clicks of a place."""
+        before = self.refinement(place)
+        if edit.kept != before.clicks:
+            self.edit(place, replace(before, clicks=edit.kept, limits=limits))
+        if edit.added:
+            self.add(place, edit.added, limits)
+
     def set_threshold(self, place: Place, threshold: float) -> None:
         """Change the threshold of a mask; changes in a row are one step."""
         before = self.refinement(place)
@@ -148,7 +158,7 @@ class Session:
 
     def waiting(self) -> list[Place]:
         """Return the places whose mask is not that of their refinement yet."""
-        return [p for p, refinement in self._refinements.items() if self._shown_refinement(p) != refinement]
+        return [place for place in self._refinements if not self._is_shown(place)]
 
     def compute(self, place: Place, refinement: Refinement, cancelled: Callable[[], bool] = lambda: False) -> Result:
         """Return the mask of a refinement; nothing is written. May run in any thread.
@@ -183,7 +193,7 @@ class Session:
         place = result.place
         if self.refinement(place) != result.refinement:
             return False
-        shown, old = self._shown.get(place, (Refinement(), None))
+        shown, old = self._shown.get(place, (None, None))
         change = mask_change(self.labels, place.plane, place.object, old, result.mask)
         change.do(self.labels)
         self._shown[place] = (result.refinement, result.mask)
@@ -271,10 +281,12 @@ class Session:
         self.object = step.place.object
         self._refinements[step.place] = now
         if step.change is not None:
-            self._shown[step.place] = (shown or Refinement(), mask)
+            self._shown[step.place] = (shown, mask)
 
-    def _shown_refinement(self, place: Place) -> Refinement | None:
-        return self._shown.get(place, (Refinement(), None))[0]
+    def _is_shown(self, place: Place) -> bool:
+        now = self._refinements[place]
+        shown, mask = self._shown.get(place, (None, None))
+        return shown == now or (not now.clicks and mask is None)
 
     def _predict(self, index: PlaneIndex, refinement: Refinement, cancelled: Callable[[], bool]) -> Prediction:
         """Return the prediction after the last round, starting from the longest run of rounds that is known."""

@@ -69,6 +69,8 @@ class Objective:
         What the prediction is to agree with.
     cancelled : callable, optional
         Asked at every evaluation; when it answers True the optimisation ends with `CancelledError`.
+    stop_unchanged : bool, optional
+        Whether to stop, as published, when the mask hardly changes although clicks are not met yet.
     """
 
     def __init__(
@@ -77,8 +79,11 @@ class Objective:
         features: Features,
         masks: ClickMasks,
         cancelled: Callable[[], bool] = lambda: False,
+        *,
+        stop_unchanged: bool = True,
     ) -> None:
         self._network, self._features, self._masks, self._cancelled = network, features, masks, cancelled
+        self._stop_unchanged = stop_unchanged
         self._last_mask: Tensor | None = None
         self.best: tuple[float, Tensor, Variables] | None = None
         self.evaluations: list[Evaluation] = []
@@ -107,6 +112,8 @@ class Objective:
     def _good_enough(self, probability: Tensor) -> bool:
         if self._masks.met(probability):
             return True
+        if not self._stop_unchanged:
+            return False
         mask, previous = probability > THRESHOLD, self._last_mask
         unchanged = previous is not None and _iou(mask, previous) > _UNCHANGED_IOU
         if not unchanged:

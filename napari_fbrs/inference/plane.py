@@ -35,6 +35,15 @@ class Crop:
         """What selects it from an array (rows, columns, ...)."""
         return slice(self.row_min, self.row_max + 1), slice(self.column_min, self.column_max + 1)
 
+    def contains(self, other: Crop) -> bool:
+        """Whether all pixels of another crop belong to this one."""
+        return (
+            self.row_min <= other.row_min
+            and other.row_max <= self.row_max
+            and self.column_min <= other.column_min
+            and other.column_max <= self.column_max
+        )
+
     @classmethod
     def whole(cls, shape: tuple[int, int]) -> Crop:
         """Return the crop that is all of a plane."""

@@ -45,18 +45,21 @@ class PredictorSettings:
         Whether logits are averaged over the image and its mirror image.
     first_look : bool
         Whether the first clicks look at crops around themselves as well.
+    stop_unchanged : bool
+        Whether the optimisation stops, as published, once the mask hardly changes, be all clicks met or not.
     """
 
     zoom: Zoom | None = field(default_factory=Zoom)
     input_size: int | None = None
     flip: bool = True
     first_look: bool = False
+    stop_unchanged: bool = True
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
         """Return the settings that suit a model."""
         zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
-        return cls(zoom=zoom, input_size=settings.target_size, first_look=True)
+        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, stop_unchanged=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,8 +302,17 @@ class Predictor:
         assert zoom is not None
         if previous.box is not None:
             return zoom.choose(previous.crop, previous.box, clicks, plane.shape)
-        if not self.settings.first_look:
-            return None
+        return self._first_look(plane, clicks, zoom, timings, cancelled) if self.settings.first_look else None
+
+    def _first_look(
+        self,
+        plane: Plane,
+        clicks: Sequence[Click],
+        zoom: Zoom,
+        timings: dict[str, float],
+        cancelled: Callable[[], bool],
+    ) -> Crop | None:
+        """Return the crop in which an object of unknown size is seen best; None for the whole plane."""
         crops = candidate_crops(plane.shape, clicks, zoom)
         if len(crops) == 1:
             return None
@@ -311,7 +323,14 @@ class Predictor:
             features = self._features(plane, crop, size, to_crop(clicks, crop, size), timings)
             with _timed(timings, "embed"):
                 looks.append(self._probability(self._decode(features)))
-        return crops[choose_look(crops, looks)]
+        best = choose_look(crops, looks)
+        look = Prediction(plane.shape, crops[best], looks[best], (), State())
+        box = bounding_box(look.crop_mask(zoom.threshold), look.crop)
+        if box is None:
+            return look.crop
+        proposed = zoom.propose(box, clicks, plane.shape)
+        # An object that all but fills its crop may have been cut off.
+        return look.crop if look.crop.contains(proposed) else proposed
 
     def _size(self, crop: Crop, *, zoomed: bool) -> tuple[int, int]:
         """Return rows and columns of the network's input."""
@@ -365,7 +384,9 @@ class Predictor:
         if cut is None or len(clicks) < 2:
             return self._decode(features), start, ()
         masks = ClickMasks(clicks, features.size, flip=self.settings.flip, device=self.model.device)
-        objective = Objective(self.model.network, features, masks, cancelled)
+        objective = Objective(
+            self.model.network, features, masks, cancelled, stop_unchanged=self.settings.stop_unchanged
+        )
         if start is None:
             start = np.zeros(2 * self.model.network.channels(cut), dtype=np.float32)
         optimum = optimise(objective, start)

@@ -1,0 +1,259 @@
+"""Ties an annotation to its layers: points become clicks, clicks become masks, both can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from napari import Viewer
+from napari.layers import Image, Labels, Points
+from napari.utils.events import Event
+from qtpy.QtCore import QObject, Signal
+
+from napari_fbrs.annotation.history import Place
+from napari_fbrs.annotation.image import Image as AnnotatedImage
+from napari_fbrs.annotation.image import PlaneIndex
+from napari_fbrs.annotation.reconcile import point_of, reconcile
+from napari_fbrs.annotation.session import Result, Session
+from napari_fbrs.errors import InputError
+from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_0, painted_change
+from napari_fbrs.gui.worker import LatestWorker
+from napari_fbrs.inference.predictor import Predictor
+
+_CHANGES = ("added", "removed", "changed")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of an annotation."""
+
+    image: Image
+    positive: Points
+    negative: Points
+    labels: Labels
+
+    def ours(self) -> tuple[Points, Points, Labels]:
+        """Return the layers that are written to."""
+        return self.positive, self.negative, self.labels
+
+
+class Annotator(QObject):
+    """Annotates one image layer in one viewer.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Where the layers are shown.
+    layers : Layers
+        Checked; points already there become the first clicks.
+    predictor : Predictor
+        Computes masks.
+    parent : QObject, optional
+        Owner.
+    """
+
+    shown = Signal(object)  # a Result, now in the labels
+    refused = Signal(str)  # what could not be done, and why
+    crashed = Signal(Exception)
+    changed = Signal()  # anything a status line tells
+
+    def __init__(self, viewer: Viewer, layers: Layers, predictor: Predictor, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.layers = layers
+        self.labels = LayerLabels(layers.labels)
+        image = AnnotatedImage(level_0(layers.image), rgb=layers.image.rgb)
+        largest = int(layers.labels.data.max())  # a lazy array has been refused
+        self.session = Session(image, predictor, labels=self.labels, first_object=largest + 1)
+        self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
+        self.result: Result | None = None
+        self.worker = LatestWorker(self)
+        self.worker.returned.connect(self._show)
+        self.worker.failed.connect(self._fail)
+        self.worker.idle.connect(self.changed)
+        for points in self.clicks:
+            points.events.data.connect(self._points_changed)
+        layers.labels.events.paint.connect(self._painted)
+        self.read_points()
+
+    def close(self) -> None:
+        """Stop computing and listening; layers stay as they are."""
+        self.worker.close()
+        for points in self.clicks:
+            points.events.data.disconnect(self._points_changed)
+        self.layers.labels.events.paint.disconnect(self._painted)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a mask is being computed."""
+        return self.worker.busy
+
+    @property
+    def sign(self) -> bool:
+        """Whether the next click is positive."""
+        return self.viewer.layers.selection.active != self.layers.negative
+
+    def set_sign(self, positive: bool) -> None:
+        """Make the Points layer of a sign the one that takes clicks."""
+        layer = self.clicks.by_sign[positive]
+        if layer in self.viewer.layers:
+            self.viewer.layers.selection.active = layer
+            layer.mode = "add"
+        self.changed.emit()
+
+    def toggle_sign(self) -> None:
+        """Let the next click be of the other sign."""
+        self.set_sign(not self.sign)
+
+    def plane(self) -> PlaneIndex:
+        """Return the plane of the image that is displayed.
+
+        Raises
+        ------
+        InputError
+            In 3D view, or if the image is not displayed as a plane.
+        """
+        dims, image = self.viewer.dims, self.layers.image
+        if dims.ndisplay != 2:
+            raise InputError("clicks are made on planes: switch to 2D view (the button at the bottom left)")
+        axes = tuple(axis - (dims.ndim - image.ndim) for axis in dims.displayed)
+        if min(axes) < 0:
+            raise InputError(f"the image {image.name!r} has no plane along the axes displayed")
+        at = image.world_to_data(dims.point[-image.ndim :])
+        shape = image_shape(image)
+        position = tuple(
+            min(max(round(float(at[axis])), 0), shape[axis] - 1) for axis in range(image.ndim) if axis not in axes
+        )
+        return PlaneIndex(position, (axes[0], axes[1]))
+
+    def place(self) -> Place:
+        """Return the current object on the displayed plane; see `plane`."""
+        return Place(self.session.object, self.plane())
+
+    def read_points(self) -> None:
+        """Take the clicks from the Points layers as they are now."""
+        try:
+            axes = self.plane().axes
+            points, outside = self.clicks.read()
+        except InputError as error:
+            self.refused.emit(str(error))
+            self._write_points()
+            return
+        session = self.session
+        known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
+        limits = None
+        if not self.layers.image.rgb:
+            low, high = self.layers.image.contrast_limits
+            limits = (float(low), float(high))
+        for plane, edit in reconcile(known, points, axes).items():
+            session.apply(Place(session.object, plane), edit, limits)
+        if outside:
+            self.refused.emit(f"{outside} point(s) outside the image {self.layers.image.name!r} were taken away")
+            self._write_points()
+        self.update()
+
+    def update(self) -> None:
+        """Compute what is waiting to be computed, in a thread."""
+        waiting = self.session.waiting()
+        if waiting:
+            place = waiting[-1]
+            refinement = self.session.refinement(place)
+            compute = self.session.compute
+            self.worker.submit(lambda cancelled: compute(place, refinement, cancelled))
+        self.changed.emit()
+
+    def set_threshold(self, threshold: float) -> None:
+        """Change the threshold of the mask displayed, and of those to come."""
+        self.session.threshold = threshold
+        self._on_plane(lambda place: self.session.set_threshold(place, threshold))
+
+    def set_predictor(self, predictor: Predictor) -> None:
+        """Compute with another model; the mask displayed is computed anew, others when they are clicked again."""
+        self.session.predictor = predictor
+        self._on_plane(self.session.outdate)
+
+    def next_object(self) -> None:
+        """Go on to a new object."""
+        if not self.session.places(self.session.object):
+            self.refused.emit(f"object {self.session.object} has no clicks yet: click on it first")
+            return
+        self.session.next_object()
+        self._write_points()
+        self.changed.emit()
+
+    def undo(self) -> None:
+        """Take back the last click, or the last stroke painted into the labels."""
+        self._step(self.session.undo)
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self._step(self.session.redo)
+
+    def _step(self, step: Callable[[], object]) -> None:
+        self.worker.cancel()
+        done = step()
+        if done is None:
+            self.update()
+            return
+        place = getattr(done, "place", None)
+        if place is not None:
+            self._display(place.plane)
+        self.result = None
+        self._write_points()
+        self.update()
+
+    def _on_plane(self, change: Callable[[Place], None]) -> None:
+        try:
+            place = self.place()
+        except InputError as error:
+            self.refused.emit(str(error))
+            return
+        if self.session.refinement(place).clicks:
+            change(place)
+        self.update()
+
+    def _display(self, plane: PlaneIndex) -> None:
+        """Move the sliders to a plane, where it is one of those that the view can reach."""
+        dims, image = self.viewer.dims, self.layers.image
+        world = image.data_to_world(plane.select(0, 0))
+        offset = dims.ndim - image.ndim
+        for axis in range(image.ndim):
+            if axis not in plane.axes and axis + offset not in dims.displayed:
+                dims.set_point(axis + offset, world[axis])
+
+    def _write_points(self) -> None:
+        session = self.session
+        self.clicks.write(
+            point_of(place.plane, click)
+            for place in session.places(session.object)
+            for click in session.refinement(place).clicks
+        )
+
+    def _points_changed(self, event: Event) -> None:
+        if not self.clicks.writing and str(getattr(event.action, "value", event.action)) in _CHANGES:
+            self.read_points()
+
+    def _painted(self, event: Event) -> None:
+        if self.labels.writing:
+            return
+        change = painted_change(event)
+        if change is not None:
+            self.session.painted(change)
+            self.changed.emit()
+
+    def _show(self, result: Result) -> None:
+        try:
+            if self.session.show(result):
+                self.result = result
+                self.shown.emit(result)
+        except InputError as error:
+            self.refused.emit(str(error))
+            return
+        self.update()
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, InputError):
+            self.refused.emit(str(error))
+        else:
+            self.crashed.emit(error)
+        self.changed.emit()

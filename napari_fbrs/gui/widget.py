@@ -1,0 +1,318 @@
+"""The dock widget: choose an image, start, click."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import napari
+import torch
+from magicgui.widgets import ComboBox, create_widget
+from napari.layers import Image, Labels, Layer, Points
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible, QLabeledDoubleSlider
+
+from napari_fbrs.annotation.session import Result
+from napari_fbrs.errors import FBRSError, InputError
+from napari_fbrs.gui.annotator import Annotator, Layers
+from napari_fbrs.gui.keys import HINTS, bind_keys
+from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
+from napari_fbrs.gui.worker import LatestWorker
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.models.zoo import choose_device, list_models, load_model
+
+_THRESHOLDS = (0.05, 0.95)
+_ROLE = "napari-fbrs"  # key in a layer's metadata: what it is to which image
+
+
+class FBRSWidget(QWidget):
+    """Segments objects by positive and negative clicks.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where the images are.
+    """
+
+    # The annotation is not quoted: napari finds the viewer to inject by its type.
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.annotator: Annotator | None = None
+        self._loader = LatestWorker(self)
+        self._loader.returned.connect(self._loaded)
+        self._loader.failed.connect(self._crashed)
+        self._chosen: Layers | None = None
+        self._build()
+        self.reset_choices()
+        self._refresh()
+
+    def reset_choices(self, _event: Any = None) -> None:
+        """Offer the layers there are now; napari calls this when layers come and go."""
+        for box in (self.image, *self._existing.values()):
+            box.reset_choices()
+
+    def start(self) -> None:
+        """Make or adopt the layers, load the model, and take clicks."""
+        image = self.image.value
+        try:
+            if image is None:
+                raise InputError("there is no image layer: open an image first (File > Open, or File > Open Sample)")
+            self._chosen = self._layers(image)
+        except InputError as error:
+            self._refused(str(error))
+            return
+        self._load()
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802  Qt's name
+        """Stop computing; layers and masks stay."""
+        self._loader.close()
+        if self.annotator is not None:
+            self.annotator.close()
+        super().closeEvent(event)
+
+    # -- building
+
+    def _build(self) -> None:
+        self.image = _layer_box(Image)
+        self.model = QComboBox()
+        self.model.addItems([entry.name for entry in list_models() if entry.path is not None])
+        self.device = QComboBox()
+        self.device.addItem(f"auto ({_device_text(choose_device())})", "auto")
+        for name in ("cpu", "cuda", "mps"):
+            if _available(name):
+                self.device.addItem(name, name)
+        self.model.activated.connect(self._model_chosen)
+        self.device.activated.connect(self._model_chosen)
+        self._existing = {  # in the order of layers made: clicks above masks
+            "labels": _layer_box(Labels, nullable=True),
+            "negative": _layer_box(Points, nullable=True),
+            "positive": _layer_box(Points, nullable=True),
+        }
+        adopt = QCollapsible("Use layers of your own")
+        inner = QWidget()
+        form = QFormLayout(inner)
+        form.setContentsMargins(0, 0, 0, 0)
+        for name, box in self._existing.items():
+            form.addRow(name.capitalize(), box.native)
+        adopt.addWidget(inner)
+
+        self.start_button = QPushButton("Start")
+        self.start_button.clicked.connect(self.start)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+        choices = QFormLayout()
+        choices.addRow("Image", self.image.native)
+        choices.addRow("Model", self.model)
+        choices.addRow("Device", self.device)
+        layout = QVBoxLayout(self)
+        layout.addLayout(choices)
+        layout.addWidget(adopt)
+        layout.addWidget(self.start_button)
+        layout.addWidget(self._clicking())
+        layout.addWidget(self.status)
+        layout.addStretch()
+
+    def _clicking(self) -> QGroupBox:
+        self.signs = {
+            True: QPushButton("\N{BLACK CIRCLE} Positive"),
+            False: QPushButton("\N{MULTIPLICATION X} Negative"),
+        }
+        group = QButtonGroup(self)
+        for positive, button in self.signs.items():
+            button.setCheckable(True)
+            button.setToolTip(f"Clicks {'on' if positive else 'off'} the object (T for the other kind)")
+            button.setStyleSheet(f"QPushButton:checked {{ background: {'#1e8449' if positive else '#a93246'}; }}")
+            button.clicked.connect(lambda _checked, positive=positive: self._annotator().set_sign(positive))
+            group.addButton(button)
+        self.next_button = QPushButton("Next object (N)")
+        self.next_button.clicked.connect(lambda: self._annotator().next_object())
+        self.undo_button = QPushButton("Undo")
+        self.undo_button.setToolTip("Take back the last click and its mask (Ctrl+Z)")
+        self.undo_button.clicked.connect(lambda: self._annotator().undo())
+        self.redo_button = QPushButton("Redo")
+        self.redo_button.setToolTip("Do it again (Ctrl+Shift+Z)")
+        self.redo_button.clicked.connect(lambda: self._annotator().redo())
+        self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.threshold.setRange(*_THRESHOLDS)
+        self.threshold.setValue(0.5)
+        self.threshold.setToolTip("Probability above which a pixel belongs to the object; the network is not run again")
+        self.threshold.valueChanged.connect(self._threshold_moved)
+
+        self.box = QGroupBox("Object")
+        layout = QFormLayout(self.box)
+        layout.addRow(_row(*self.signs.values()))
+        layout.addRow(self.next_button)
+        layout.addRow(_row(self.undo_button, self.redo_button))
+        layout.addRow("Threshold", self.threshold)
+        hints = QLabel("   ".join(f"<b>{key}</b> {what}" for key, what in HINTS.items()))
+        hints.setWordWrap(True)
+        layout.addRow(hints)
+        return self.box
+
+    # -- starting
+
+    def _layers(self, image: Image) -> Layers:
+        """Return the layers to work in: chosen, or made by an earlier start, or new."""
+        chosen: dict[str, Layer] = {}
+        for role, box in self._existing.items():
+            layer = box.value or self._made_earlier(image, role)
+            if layer is None:
+                layer = new_labels(image) if role == "labels" else new_points(image, positive=role == "positive")
+            chosen[role] = layer
+        for role in ("positive", "negative"):
+            check_points(chosen[role], image)
+        check_labels(chosen["labels"], image)
+        if chosen["positive"] == chosen["negative"]:
+            raise InputError("positive and negative clicks need a Points layer each: choose two, or none")
+        for role, layer in chosen.items():
+            layer.metadata[_ROLE] = {"role": role, "image": image.name}
+            if layer not in self.viewer.layers:
+                self.viewer.add_layer(layer)
+        return Layers(image, chosen["positive"], chosen["negative"], chosen["labels"])
+
+    def _made_earlier(self, image: Image, role: str) -> Layer | None:
+        if self.annotator is not None and self.annotator.layers.image == image:
+            return getattr(self.annotator.layers, role)
+        mark = {"role": role, "image": image.name}
+        return next((layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark), None)
+
+    def _load(self) -> None:
+        name, device = self.model.currentText(), self.device.currentData()
+        self.start_button.setEnabled(False)
+        self._say(f"Loading the model {name} ...")
+        self._loader.submit(lambda _cancelled: Predictor(load_model(name, device)))
+
+    def _loaded(self, predictor: Predictor) -> None:
+        self.start_button.setEnabled(True)
+        layers = self._chosen
+        if layers is None:
+            return
+        if self.annotator is not None and self.annotator.layers == layers:
+            self.annotator.set_predictor(predictor)
+        else:
+            if self.annotator is not None:
+                self.annotator.close()
+            self.annotator = self._new_annotator(layers, predictor)
+        self.annotator.set_sign(True)
+        self._refresh()
+
+    def _new_annotator(self, layers: Layers, predictor: Predictor) -> Annotator:
+        annotator = Annotator(self.viewer, layers, predictor, self)
+        annotator.changed.connect(self._refresh)
+        annotator.refused.connect(self._refused)
+        annotator.crashed.connect(self._crashed)
+        bind_keys(annotator)
+        self.viewer.layers.selection.events.active.connect(self._refresh)
+        return annotator
+
+    def _model_chosen(self) -> None:
+        if self.annotator is not None:
+            self._load()
+
+    # -- telling
+
+    def _annotator(self) -> Annotator:
+        assert self.annotator is not None, "buttons are disabled before the start"
+        return self.annotator
+
+    def _threshold_moved(self, value: float) -> None:
+        if self.annotator is not None and value != self.annotator.session.threshold:
+            self.annotator.set_threshold(value)
+
+    def _refused(self, message: str) -> None:
+        show_warning(message)
+        self._say(message)
+
+    def _crashed(self, error: Exception) -> None:
+        self.start_button.setEnabled(True)
+        if not isinstance(error, FBRSError):
+            logging.getLogger(__name__).error("computation failed", exc_info=error)
+            error = RuntimeError(f"the computation failed ({type(error).__name__}: {error}); your clicks are kept")
+        show_error(str(error))
+        self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        self.status.setText(text)
+
+    def _refresh(self, _event: Any = None) -> None:
+        """Bring buttons and the status line up to date."""
+        annotator = self.annotator
+        self.box.setEnabled(annotator is not None)
+        if annotator is None:
+            self._say("Choose an image, press Start, then click on an object.")
+            return
+        session = annotator.session
+        self.box.setTitle(f"Object {session.object}")
+        self.signs[annotator.sign].setChecked(True)
+        self.undo_button.setEnabled(len(session.history) > 0)
+        self.redo_button.setEnabled(session.history.can_redo)
+        self.threshold.blockSignals(True)
+        self.threshold.setValue(session.threshold)
+        self.threshold.blockSignals(False)
+        count = sum(len(session.refinement(place).clicks) for place in session.places(session.object))
+        device = _device_text(session.predictor.model.device)
+        if annotator.busy:
+            self._say(f"Object {session.object}, {_clicks(count)}: computing on {device} ...")
+        elif annotator.result is not None and count:
+            self._say(f"Object {session.object}, {_clicks(count)} on {device}. {_result_text(annotator.result)}")
+        else:
+            self._say(f"Object {session.object}, {_clicks(count)}. Ready on {device}: click on the object.")
+
+
+def _layer_box(kind: type[Layer], *, nullable: bool = False) -> ComboBox:
+    box = create_widget(annotation=kind, options={"nullable": nullable})
+    assert isinstance(box, ComboBox)  # what napari registers for layers
+    return box
+
+
+def _row(*widgets: QWidget) -> QWidget:
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return row
+
+
+def _available(device: str) -> bool:
+    try:
+        choose_device(device)
+    except InputError:
+        return False
+    return True
+
+
+def _device_text(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU"
+
+
+def _clicks(count: int) -> str:
+    return f"{count} click{'' if count == 1 else 's'}"
+
+
+def _result_text(result: Result) -> str:
+    if result.prediction is None:
+        return ""
+    milliseconds = 1000 * sum(result.prediction.timings.values())
+    if not result.unmet:
+        return f"Mask in {milliseconds:.0f} ms, all clicks met."
+    numbers = ", ".join(str(index + 1) for index in result.unmet)
+    return f"Mask in {milliseconds:.0f} ms; click {numbers} not met: add one beside it, or move the threshold."
