@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from napari_fbrs import Click, load_model
+from napari_fbrs.models.checkpoint import Model, ModelSettings
+from napari_fbrs.models.deeplab import DeepLabArchitecture
+
+# No deadlines: they measure the machine. "search" draws new examples at every run (--hypothesis-profile=search).
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of reference material beside the repository."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("the reference material beside the repository is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity_tables(shared: Path) -> dict[str, Any]:
+    return json.loads((shared / "parity" / "tables.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def manifest(shared: Path) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return the shapes of the published architectures' weights by key."""
+    content = json.loads((shared / "parity" / "state_dict_manifest.json").read_text())
+    return {name: {key: tuple(shape) for key, shape in shapes.items()} for name, shapes in content.items()}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network with known weights, and what the published implementation gave with them."""
+
+    model: Model
+    data: Mapping[str, npt.NDArray[Any]]
+
+    @property
+    def clicks(self) -> list[Click]:
+        return [Click(int(row), int(column), bool(positive)) for row, column, positive in self.data["clicks"]]
+
+
+@pytest.fixture(scope="session")
+def parity_resnet34(shared: Path) -> Reference:
+    with np.load(shared / "parity" / "resnet34_dh128.npz") as archive:
+        data = {key: archive[key] for key in archive}
+    network = DeepLabArchitecture("resnet34", 128).build()
+    state = network.state_dict()
+    for key, value in state.items():
+        weight = _reference_weight(key, tuple(value.shape), data)
+        state[key] = value if weight is None else torch.from_numpy(weight)
+    network.load_state_dict(state)
+    network.eval().requires_grad_(False)
+    return Reference(Model("reference", network, ModelSettings(), "reference", torch.device("cpu")), data)
+
+
+def _reference_weight(
+    key: str, shape: tuple[int, ...], data: Mapping[str, npt.NDArray[Any]]
+) -> npt.NDArray[np.float32] | None:
+    if key.endswith("num_batches_tracked"):
+        return None
+    if key.endswith(("running_mean", "running_var")):
+        return data[f"bn/{key}"]
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    if len(shape) == 4:
+        return (rng.standard_normal(shape) * np.sqrt(2 / (shape[1] * shape[2] * shape[3]))).astype(np.float32)
+    low, high = (0.5, 1.5) if key.endswith("weight") else (-0.2, 0.2)
+    return rng.uniform(low, high, shape).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Model:
+    return load_model("default", "cpu")
