@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +38,20 @@ class ModelSettings:
         Longer side, in pixels, to which an image or a crop of it is brought before the network.
     min_crop_size : int
         Smallest side of a crop in pixels of the image.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no positive whole number.
     """
 
     target_size: int = 400
     min_crop_size: int = 200
+
+    def __post_init__(self) -> None:
+        for size in (self.target_size, self.min_crop_size):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{size!r} is no size in pixels")
 
 
 @dataclass(frozen=True)
@@ -207,12 +215,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # there is nothing that reading a damaged pickle does not raise
         raise ModelFileError(
             f"{path.name} could not be read as weights only (damaged, or holding code, which is never run): "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ModelFileError(f"{path.name} holds {type(state).__name__}, not a plain state dict of tensors")
     return state
 
@@ -221,14 +229,14 @@ def _described(path: Path, metadata: Mapping[str, str]) -> tuple[DeepLabArchitec
     if metadata.get("format") != FORMAT:
         raise ModelFileError(f"{path.name} says format {metadata.get('format')!r}; this version reads {FORMAT!r}")
     try:
-        described = json.loads(metadata["architecture"])
+        described = dict(json.loads(metadata["architecture"]))
         family = described.pop("family")
         if family != "deeplab":
             raise ModelFileError(f"{path.name} holds a {family!r} network, which this version does not know")
         described["rates"] = tuple(described["rates"])
         return DeepLabArchitecture(**described), ModelSettings(**json.loads(metadata["settings"]))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ModelFileError(f"{path.name} has incomplete metadata: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path.name} has metadata that describe no model: {error}") from error
 
 
 def _fill(network: InteractiveNetwork, state: Mapping[str, Tensor], name: str) -> None:

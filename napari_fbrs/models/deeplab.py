@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate, resize
-from napari_fbrs.models.resnet import ResNet
+from napari_fbrs.models.resnet import BACKBONES, OUTPUT_STRIDES, ResNet
 
 _SKIP_CHANNELS = 32
+_MAX_CHANNELS = 4096
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class DeepLabArchitecture:
         Residual network.
     channels : int
         Channels of the pyramid pooling and the decoder (the number in the published names: dh128).
-    stages : {3, 4}
+    stages : {1, 2, 3, 4}
         Stages of the backbone.
     output_stride : {8, 16}
         Input pixels per pixel of the backbone's output.
@@ -31,6 +33,11 @@ class DeepLabArchitecture:
         Dilations of the three 3x3 convolutions of the pyramid pooling.
     norm_radius : float
         Radius of the click maps, in input pixels.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
     """
 
     backbone: str
@@ -39,6 +46,18 @@ class DeepLabArchitecture:
     output_stride: int = 8
     rates: tuple[int, int, int] = (12, 24, 36)
     norm_radius: float = 260.0
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"no backbone is called {self.backbone!r}, only {', '.join(BACKBONES)}")
+        if self.stages not in range(1, 5) or self.output_stride not in OUTPUT_STRIDES:
+            raise ValueError(f"no backbone has {self.stages!r} stages and an output stride of {self.output_stride!r}")
+        if not (isinstance(self.channels, int) and 2 <= self.channels <= _MAX_CHANNELS):
+            raise ValueError(f"a decoder cannot have {self.channels!r} channels")
+        if len(self.rates) != 3 or not all(isinstance(rate, int) and rate >= 1 for rate in self.rates):
+            raise ValueError(f"dilations of the pyramid pooling must be three numbers, not {self.rates!r}")
+        if not (isinstance(self.norm_radius, int | float) and 0 < self.norm_radius < math.inf):
+            raise ValueError(f"click maps cannot have a radius of {self.norm_radius!r}")
 
     def build(self) -> DeepLab:
         """Return an untrained network of this architecture."""

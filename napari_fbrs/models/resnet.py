@@ -82,6 +82,8 @@ _DILATIONS = {
     8: (Dilation(1, 1, 1), Dilation(2, 1, 1), Dilation(1, 1, 2), Dilation(1, 2, 4)),
     16: (Dilation(1, 1, 1), Dilation(2, 1, 1), Dilation(2, 1, 1), Dilation(1, 1, 2)),
 }
+BACKBONES = tuple(_LAYERS)
+OUTPUT_STRIDES = tuple(_DILATIONS)
 
 
 class ResNet(nn.Module):
@@ -91,7 +93,7 @@ class ResNet(nn.Module):
     ----------
     name : {"resnet18", "resnet34", "resnet50", "resnet101"}
         Depth. The two deeper ones have three 3x3 convolutions for a stem ("v1s"), the others one 7x7.
-    stages : {3, 4}
+    stages : {1, 2, 3, 4}
         How many of the four stages there are.
     output_stride : {8, 16}
         Pixels of the input per pixel of the last stage's output.
