@@ -1,0 +1,204 @@
+"""Click files: a table of clicks as CSV, one row a click, in the order in which they were made.
+
+The columns are ``object,row,column,positive`` and, where the image has more than two dimensions, ``plane``::
+
+    object,row,column,positive,plane
+    1,52.5,118,1,3
+    1,60,131,0,3
+    2,17,40,true,4
+
+``positive`` is 1, 0, true or false. ``plane`` is the index along each leading axis: ``3`` in a stack, ``2;3`` in a
+series of stacks; it is empty or left out in 2D. Further columns are ignored.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_fbrs.annotation.output import replacing
+from napari_fbrs.clicks import Click, ClickList
+from napari_fbrs.errors import InputError
+
+COLUMNS = ("object", "row", "column", "positive")
+PLANE = "plane"
+MAX_OBJECT = 2**31 - 1  # what an int32 label image holds
+
+ClicksByPlace = dict[tuple[int, tuple[int, ...]], ClickList]
+
+
+@dataclass(frozen=True)
+class RecordedClick:
+    """A row of a click file.
+
+    Parameters
+    ----------
+    line : int
+        Where it stands in the file, the header being line 1.
+    object : int
+        Label of the object, at least 1.
+    plane : tuple of int
+        Index along each leading axis of the image; empty in 2D.
+    click : Click
+        In pixels of the plane.
+    """
+
+    line: int
+    object: int
+    plane: tuple[int, ...]
+    click: Click
+
+
+def read_clicks(path: Path) -> ClicksByPlace:
+    """Return the clicks of a file by object and plane.
+
+    Parameters
+    ----------
+    path : Path
+        A click file.
+
+    Returns
+    -------
+    dict of (int, tuple of int) to ClickList
+        Keys (object, plane) in the order in which they first appear; each click is a round of its own.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read; names the line.
+    """
+    by_place: dict[tuple[int, tuple[int, ...]], list[Click]] = {}
+    for row in read_click_rows(path):
+        by_place.setdefault((row.object, row.plane), []).append(row.click)
+    return {place: ClickList.one_by_one(clicks) for place, clicks in by_place.items()}
+
+
+def read_click_rows(path: Path) -> list[RecordedClick]:
+    """Return the rows of a click file, in order.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read; names the line.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin files with a BOM
+            rows = list(_rows(csv.reader(file, strict=True), Path(path).name))
+    except OSError as error:
+        raise InputError(f"cannot read clicks from {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    if not rows:
+        raise InputError(f"{path} holds no clicks; it needs a header {','.join(COLUMNS)} and a line for each click")
+    return rows
+
+
+def write_clicks(path: Path, clicks: Mapping[tuple[int, tuple[int, ...]], Sequence[Click]]) -> None:
+    """Write clicks by object and plane as a click file; a file of that name is replaced.
+
+    Rounds of clicks that were predicted together are not kept.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    clicks : mapping of (int, tuple of int) to sequence of Click
+        Keys (object, plane), as `read_clicks` returns them.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    with_planes = any(plane for _, plane in clicks)
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*COLUMNS, PLANE) if with_planes else COLUMNS)
+        for (object_, plane), places in clicks.items():
+            where = [";".join(map(str, plane))] if with_planes else []
+            writer.writerows(
+                [object_, _text(click.row), _text(click.column), int(click.positive), *where] for click in places
+            )
+
+
+def _text(value: float) -> str:
+    """Return the shortest text that reads back as the same number."""
+    value = float(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _rows(lines: Iterator[list[str]], name: str) -> Iterator[RecordedClick]:
+    header = [cell.strip().lower() for cell in next(lines, [])]
+    if header:
+        _check_header(header, name)
+    for cells in lines:
+        if any(cell.strip() for cell in cells):
+            line = lines.line_num  # type: ignore[attr-defined]
+            try:
+                yield _recorded(line, _by_column(header, cells))
+            except InputError as error:
+                raise InputError(f"{name}, line {line}: {error}") from error
+
+
+def _check_header(header: list[str], name: str) -> None:
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        raise InputError(
+            f"{name}, line 1: no column {', '.join(missing)}; found {', '.join(header)}, "
+            f"needed {','.join(COLUMNS)}[,{PLANE}] separated by commas"
+        )
+    twice = [column for column in (*COLUMNS, PLANE) if header.count(column) > 1]
+    if twice:
+        raise InputError(f"{name}, line 1: column {', '.join(twice)} appears more than once")
+
+
+def _by_column(header: list[str], cells: list[str]) -> dict[str, str]:
+    if len(cells) != len(header):
+        raise InputError(
+            f"{len(cells)} values for {len(header)} columns; decimals need a point, not a comma, and planes are "
+            "joined by semicolons"
+        )
+    return dict(zip(header, (cell.strip() for cell in cells), strict=True))
+
+
+def _recorded(line: int, cells: Mapping[str, str]) -> RecordedClick:
+    click = Click(_coordinate("row", cells), _coordinate("column", cells), _positive(cells["positive"]))
+    return RecordedClick(line, _object(cells["object"]), _plane(cells.get(PLANE, "")), click)
+
+
+def _object(text: str) -> int:
+    number = _index(text)
+    if number is None or not 1 <= number <= MAX_OBJECT:
+        raise InputError(f"object must be a whole number from 1 to {MAX_OBJECT}, found {text!r}")
+    return number
+
+
+def _coordinate(column: str, cells: Mapping[str, str]) -> float:
+    text = cells[column]
+    # A plain decimal: float() alone would also take NaN, infinities and 1_000.
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text, re.ASCII) or math.isinf(float(text)):
+        raise InputError(f"{column} must be a number, found {text!r}")
+    return float(text)
+
+
+def _positive(text: str) -> bool:
+    meanings = {"1": True, "true": True, "0": False, "false": False}
+    if text.lower() not in meanings:
+        raise InputError(f"positive must be 1, 0, true or false, found {text!r}")
+    return meanings[text.lower()]
+
+
+def _plane(text: str) -> tuple[int, ...]:
+    indices = [_index(part.strip()) for part in text.split(";")] if text else []
+    if None in indices:
+        raise InputError(f"plane must be whole numbers from 0 joined by semicolons, such as 3 or 2;3, found {text!r}")
+    return tuple(index for index in indices if index is not None)
+
+
+def _index(text: str) -> int | None:
+    """Return a whole number that is not negative, None where `text` is something else."""
+    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else None
