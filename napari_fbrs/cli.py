@@ -1,0 +1,453 @@
+"""``napari-fbrs``: what the plugin does, without a window.
+
+Whatever is the user's to mend ends in one line on the standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from napari_fbrs.errors import FBRSError, InputError
+
+if TYPE_CHECKING:  # torch takes seconds to import: only where something is computed
+    from napari_fbrs.annotation.click_file import RecordedClick
+    from napari_fbrs.annotation.history import Place
+    from napari_fbrs.annotation.image import Image
+    from napari_fbrs.annotation.session import Result, Session
+    from napari_fbrs.inference.predictor import Predictor
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+_DESCRIPTION = "Segment images by clicks (f-BRS): each click on an object, or off it, refines the object's mask."
+_EXAMPLES = """\
+examples:
+  napari-fbrs demo                                        see it at work on a photograph of coins
+  napari-fbrs segment cells.tif --clicks clicks.csv -o labels.tif
+  napari-fbrs models                                      which models there are, and where
+
+`napari-fbrs COMMAND --help` says more of each. Exit codes: 0, or 2 where something in the input must be mended.
+"""
+_SEGMENT_EXAMPLES = """\
+The clicks are a CSV file with the columns object,row,column,positive and, for a stack, plane:
+
+  object,row,column,positive,plane
+  1,52.5,118,1,3        on object 1, in plane 3
+  1,60,131,0,3          off it: this place does not belong to it
+  2,17,40,1,4
+
+Rows are used in order, one click at a time. Objects are whole numbers from 1: the labels written. Rows and columns
+count from 0 at the centre of the first pixel; planes count from 0, and are joined by semicolons (2;3) where there is
+more than one leading axis. A pixel belongs to the object that took it first.
+
+examples:
+  napari-fbrs segment photo.jpg --clicks clicks.csv -o labels.png
+  napari-fbrs segment stack.tif --clicks clicks.csv -o labels.tif --contrast-limits 100 900 --device cuda
+"""
+_QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+_DEMO_MODULE = "napari_fbrs.gui.demo"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        0, 2 for bad input (with a line on the standard error), 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(arguments).parse_args(arguments)
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader has gone, as in `napari-fbrs models | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (FBRSError, OSError) as error:
+        sys.stderr.write(f"napari-fbrs: {' '.join(str(error).split())}\n")
+        return BAD_INPUT
+    return code
+
+
+def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser for some arguments; the options of a command that is slow to import only if they name it."""
+    parser = _Parser(
+        prog="napari-fbrs",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"napari-fbrs {metadata.version('napari-fbrs')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_segment(commands)
+    _add_demo(commands)
+    _add_models(commands)
+    _add_train(commands, named="train" in arguments[:1])
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def say(line: str = "") -> None:
+    """Write a line to the standard output."""
+    sys.stdout.write(f"{line}\n")
+
+
+# segment
+
+
+def _add_segment(commands: Commands[_Parser]) -> None:
+    parser = commands.add_parser(
+        "segment",
+        help="segment the objects of an image from recorded clicks",
+        description="Segment the objects of an image from recorded clicks and write them as a label image.",
+        epilog=_SEGMENT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG or TIFF; a TIFF may be a stack")
+    parser.add_argument("--clicks", type=Path, required=True, metavar="CLICKS.csv", help="the clicks; see below")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="labels: .tif, or .png in 2D up to 65535"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    parser.add_argument(
+        "--threshold", type=_probability, default=0.5, metavar="T", help="probability from which on a pixel "
+        "belongs to an object (default: 0.5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--contrast-limits", type=_intensity, nargs=2, metavar=("LO", "HI"),
+        help="intensities seen as black and white in a grey image (default: 0 to 255 for 8 bits, else the smallest "
+        "and largest of the whole image)",
+    )  # fmt: skip
+    _add_prediction(parser)
+    parser.set_defaults(run=_segment)
+
+
+def _add_prediction(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default="default", metavar="NAME", help="name from `napari-fbrs models`, or a file's path"
+    )
+    parser.add_argument(
+        "--mode", default="f-BRS-B", metavar="MODE",
+        help="f-BRS-B (default), f-BRS-A, f-BRS-C: where the network is corrected until it agrees with the clicks; "
+        "NoBRS: not at all",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", default="auto", metavar="DEV", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps"
+    )
+
+
+def _probability(text: str) -> float:
+    value = _intensity(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1, found {text}")
+    return value
+
+
+def _intensity(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number, found {text!r}") from error
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, found {text}")
+    return value
+
+
+def _segment(args: argparse.Namespace) -> int:
+    from napari_fbrs.annotation.click_file import read_click_rows
+    from napari_fbrs.annotation.image import Image
+    from napari_fbrs.annotation.image_file import check_label_file, read_image, write_labels
+
+    rows = read_click_rows(args.clicks)
+    pixels, rgb = read_image(args.image)
+    image = Image(pixels, rgb=rgb)
+    _check_clicks(rows, image, args.clicks.name)
+    check_label_file(args.output, image.ndim, max(row.object for row in rows))
+    _check_may_write(args.output, [args.image, args.clicks], overwrite=args.overwrite)
+    work = _Work(image, _predictor(args), args.threshold, _limits(args.contrast_limits, image))
+    for report in work.run(rows):
+        say(report.line())
+    write_labels(args.output, work.labels)
+    say(f"labels written to {args.output}")
+    return 0
+
+
+def _check_clicks(rows: Iterable[RecordedClick], image: Image, name: str) -> None:
+    """Raise an error that names the line of the first click that is not on the image."""
+    extents, plane = image.shape[:-2], (image.shape[-2], image.shape[-1])
+    for row in rows:
+        if len(row.plane) != len(extents):
+            raise InputError(
+                f"{name}, line {row.line}: an image of shape {image.shape} needs {len(extents)} plane "
+                f"index(es), found {len(row.plane)}; write them as {_plane_example(extents)}"
+            )
+        for at, extent in zip(row.plane, extents, strict=True):
+            if at >= extent:
+                raise InputError(
+                    f"{name}, line {row.line}: plane {at} is outside an image with planes 0 to {extent - 1}"
+                )
+        if not row.click.inside(plane):
+            raise InputError(
+                f"{name}, line {row.line}: row {row.click.row:g}, column {row.click.column:g} is outside the image of "
+                f"{plane[0]} x {plane[1]} pixels"
+            )
+
+
+def _plane_example(extents: Sequence[int]) -> str:
+    return ";".join("0" for _ in extents) if extents else "nothing"
+
+
+def _check_may_write(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    if not output.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{output} is there already; add --overwrite to replace it")
+    if any(output.samefile(path) for path in inputs):
+        raise InputError(f"{output} is what is read; give the labels another name")
+
+
+def _limits(given: Sequence[float] | None, image: Image) -> tuple[float, float] | None:
+    if given is None:
+        return image.limits()
+    if image.rgb:
+        raise InputError("--contrast-limits are for grey images, this one has colours")
+    low, high = given
+    if low >= high:
+        raise InputError(f"--contrast-limits must be in order, found {low:g} {high:g}")
+    return low, high
+
+
+def _predictor(args: argparse.Namespace) -> Predictor:
+    from napari_fbrs.inference.predictor import Predictor
+    from napari_fbrs.models.zoo import load_model
+
+    predictor = Predictor(load_model(args.model, args.device), args.mode)
+    say(f"model {predictor.model.name} on {predictor.model.device}, {predictor.mode}")
+    return predictor
+
+
+@dataclass
+class _Report:
+    """What became of an object."""
+
+    object: int
+    seconds: list[float] = field(default_factory=list)
+    last: dict[Place, Result] = field(default_factory=dict)
+    area: int = 0
+
+    def line(self) -> str:
+        """Return the report as one line."""
+        clicks = len(self.seconds)
+        unmet = sum(len(result.unmet) for result in self.last.values())
+        met = f"{unmet} not met" if unmet else "all met"
+        milliseconds = 1000 * statistics.median(self.seconds)
+        return (
+            f"object {self.object}: {clicks} click{'s' * (clicks > 1)}, {met}, {self.area} pixels, "
+            f"{milliseconds:.0f} ms a click"
+        )
+
+
+class _Work:
+    """Recorded clicks done one after the other."""
+
+    def __init__(
+        self, image: Image, predictor: Predictor, threshold: float = 0.5, limits: tuple[float, float] | None = None
+    ) -> None:
+        import numpy as np
+
+        from napari_fbrs.annotation.labels import ArrayLabels
+        from napari_fbrs.annotation.session import Session
+
+        self.labels = np.zeros(image.shape, dtype=np.int32)
+        self._session: Session = Session(image, predictor, labels=ArrayLabels(self.labels))
+        self._threshold = threshold
+        self._limits = limits
+
+    def run(self, rows: Sequence[RecordedClick]) -> Iterator[_Report]:
+        """Do the clicks in order; yield the report on each object after its last one."""
+        last = {row.object: number for number, row in enumerate(rows)}
+        reports = {row.object: _Report(row.object) for row in rows}
+        for number, row in enumerate(rows):
+            report = reports[row.object]
+            start = time.perf_counter()
+            result = self._do(row)
+            report.seconds.append(time.perf_counter() - start)
+            report.last[result.place] = result
+            if number == last[row.object]:
+                report.area = sum(int((self.labels[place.plane.position] == row.object).sum()) for place in report.last)
+                yield report
+
+    def _do(self, row: RecordedClick) -> Result:
+        from napari_fbrs.annotation.history import Refinement
+
+        self._session.object = row.object
+        place = self._session.place(row.plane)
+        clicks = self._session.refinement(place).clicks.added([row.click])
+        self._session.edit(place, Refinement(clicks, self._threshold, self._limits))
+        return self._session.update(place)
+
+
+# demo
+
+
+def _add_demo(commands: Commands[_Parser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="see it at work on a photograph of coins",
+        description="Open napari on a photograph of coins, ready for the first click. Without a display, segment the "
+        "coins from recorded clicks and write pictures of the result.",
+        epilog="files written without a window:\n"
+        "  image.png        the photograph\n"
+        "  labels.png       0 off the coins, 1, 2, ... on them\n"
+        "  mask.png         black off the coins, white on them\n"
+        "  probability.tif  for each coin, the probability that a pixel belongs to it\n"
+        "  overlay.png      the coins outlined on the photograph, with the clicks",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--headless", action="store_true", help="open no window even if there is a display")
+    parser.add_argument(
+        "--output", type=Path, default=Path("napari-fbrs-demo"), metavar="DIR",
+        help="folder for what is written without a window (default: napari-fbrs-demo)",
+    )  # fmt: skip
+    _add_prediction(parser)
+    parser.set_defaults(run=_demo)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    if args.headless or not _has_display():
+        return _demo_to_files(args)
+    return _demo_in_napari()
+
+
+def _has_display() -> bool:
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _demo_in_napari() -> int:
+    if not any(importlib.util.find_spec(binding) for binding in _QT_BINDINGS):
+        raise InputError('napari needs Qt to open a window: pip install "napari-fbrs[all]", or use demo --headless')
+    status = subprocess.run([sys.executable, "-m", _DEMO_MODULE], check=False).returncode
+    if status:
+        raise InputError(f"napari ended with status {status}; `napari-fbrs demo --headless` needs no window")
+    return 0
+
+
+def _demo_to_files(args: argparse.Namespace) -> int:
+    import numpy as np
+    from skimage import data
+
+    from napari_fbrs.annotation.click_file import read_click_rows
+    from napari_fbrs.annotation.image import Image
+    from napari_fbrs.annotation.image_file import (
+        write_labels,
+        write_mask_png,
+        write_overlay_png,
+        write_png,
+        write_tiff,
+    )
+    from napari_fbrs.samples.clicks import coins_clicks_path
+
+    folder: Path = args.output
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; --output takes a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    image = data.coins()
+    rows = read_click_rows(coins_clicks_path())
+    work = _Work(Image(image), _predictor(args))
+    reports = []
+    for report in work.run(rows):
+        reports.append(report)
+        say(report.line())
+    seconds = [second for report in reports for second in report.seconds]
+    say(f"{len(seconds)} clicks: median {1000 * statistics.median(seconds):.0f} ms, first {1000 * seconds[0]:.0f} ms")
+    probabilities = [
+        result.prediction.probability for report in reports for result in report.last.values() if result.prediction
+    ]
+    write_png(folder / "image.png", image)
+    write_labels(folder / "labels.png", work.labels)
+    write_mask_png(folder / "mask.png", work.labels > 0)
+    write_tiff(folder / "probability.tif", np.stack(probabilities))
+    write_overlay_png(folder / "overlay.png", image, work.labels, [row.click for row in rows])
+    say(f"image.png, labels.png, mask.png, probability.tif and overlay.png written to {folder.resolve()}")
+    return 0
+
+
+# models
+
+
+def _add_models(commands: Commands[_Parser]) -> None:
+    parser = commands.add_parser(
+        "models",
+        help="which models there are, and where",
+        description="List the models that --model takes: the bundled one, files in the models folder, and published "
+        "ones that may be placed there.",
+    )
+    parser.set_defaults(run=_models)
+
+
+def _models(_: argparse.Namespace) -> int:
+    from napari_fbrs.models.zoo import list_models, models_folder
+
+    where = {"bundled": "bundled", "folder": "models folder", "published": "not on this machine"}
+    table = [("NAME", "WHERE", "FILE")]
+    for entry in list_models():
+        file = str(entry.path) if entry.path else f"place {entry.name}.pth in the models folder"
+        table.append((entry.name, where[entry.origin], file))
+    widths = [max(len(row[column]) for row in table) for column in range(2)]
+    for name, place, file in table:
+        say(f"{name:{widths[0]}}  {place:{widths[1]}}  {file}")
+    say()
+    say(f"models folder: {models_folder()} (NAPARI_FBRS_MODELS names another)")
+    say("published files: release v1.0 of the GitHub repository saic-vul/fbrs_interactive_segmentation")
+    return 0
+
+
+# train
+
+
+def _add_train(commands: Commands[_Parser], *, named: bool) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train or fine-tune a model on labelled images",
+        description="Train or fine-tune a model on labelled images; a run that was stopped is resumed.",
+    )
+    if named:
+        from napari_fbrs.training import command
+
+        command.add_arguments(parser)
+        parser.set_defaults(run=command.run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
