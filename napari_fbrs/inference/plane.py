@@ -110,10 +110,12 @@ class Plane:
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         colour = np.nan_to_num(pixels[..., :3].astype(wide), nan=low, posinf=high, neginf=low)
-        span = high - low
-        scaled = np.clip((colour - low) / span, 0, 1) if span > 0 else np.zeros_like(colour)
+        # Halves, because the span of the widest limits is more than a float holds.
+        half_low, half_span = low / 2, high / 2 - low / 2
+        scaled = np.clip((colour / 2 - half_low) / half_span, 0, 1) if half_span > 0 else np.zeros_like(colour)
         if pixels.shape[2] == 4:
-            scaled = scaled * (pixels[..., 3:].astype(wide) / colour_range(pixels.dtype))
+            alpha = pixels[..., 3:].astype(wide) / colour_range(pixels.dtype)
+            scaled = scaled * np.clip(np.nan_to_num(alpha), 0, 1)
         normalised: npt.NDArray[np.float32] = scaled.astype(np.float32, copy=False)
         return normalised
 

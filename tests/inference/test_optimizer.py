@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_fbrs.clicks import Click
+from napari_fbrs.errors import CancelledError, PredictionError
+from napari_fbrs.inference.objective import ClickMasks, regularisation
+from napari_fbrs.inference.optimizer import Objective, optimise
+from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate
+
+CPU = torch.device("cpu")
+SIZE = (12, 12)
+
+
+class Sum(InteractiveNetwork):
+    """The logit is the sum of the features: what scale and bias do to it is known."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__(norm_radius=1.0)
+        self.factor = factor
+        self.decodes = 0
+
+    def channels(self, cut: Cut) -> int:
+        raise NotImplementedError
+
+    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B) -> Features:
+        raise NotImplementedError
+
+    def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        self.decodes += 1
+        return self.factor * modulate(features.x, scale, bias).sum(dim=1, keepdim=True)
+
+
+def features_of(*channels: Tensor) -> Features:
+    return Features(torch.stack(channels)[None], None, Cut.B, SIZE)
+
+
+def halves(left: float, right: float) -> Tensor:
+    channel = torch.full(SIZE, left)
+    channel[:, SIZE[1] // 2 :] = right
+    return channel
+
+
+def masks_of(*clicks: Click) -> ClickMasks:
+    return ClickMasks(clicks, SIZE, flip=False, device=CPU)
+
+
+def start(channels: int) -> np.ndarray:
+    return np.zeros(2 * channels, np.float32)
+
+
+def test_loss_and_gradient_by_hand():
+    # One channel of -1 everywhere, one positive click: p = sigmoid(-(1 + s) + b) on all nine pixels.
+    objective = Objective(Sum(), features_of(torch.full(SIZE, -1.0)), masks_of(Click(5, 5)))
+    s, b = 0.2, 0.1
+    value, gradient = objective(np.array([s, b]))
+    p = 1 / (1 + math.exp(1 + s - b))
+    assert value == pytest.approx((1 - p) ** 2 + 1e-3 * (s**2 + 10 * b**2), rel=1e-5)
+    slope = -2 * (1 - p) * p * (1 - p)  # of the loss by the logit
+    np.testing.assert_allclose(gradient, [-slope + 2e-3 * s, slope + 2e-2 * b], rtol=1e-4)
+    (evaluation,) = objective.evaluations
+    assert evaluation.loss == value
+    assert evaluation.gradient_norm == pytest.approx(np.linalg.norm(gradient))
+
+
+def test_clicks_are_met_in_the_end():
+    # Everything is object at first; only taking channel 1 less seriously can tell the halves apart.
+    network, features = Sum(4.0), features_of(halves(1.0, -1.0), torch.full(SIZE, 2.0))
+    masks = masks_of(Click(5, 2), Click(5, 9, positive=False))
+    assert not masks.met(torch.sigmoid(network.decode(features)))
+    objective = Objective(network, features, masks)
+    optimum = optimise(objective, start(2))
+    probability = torch.sigmoid(optimum.logits)
+    assert masks.met(probability)
+    assert (probability[0, 0, :, :6] > 0.5).all()
+    assert (probability[0, 0, :, 6:] < 0.5).all()
+    assert optimum.evaluations[-1].gradient_norm == 0  # that is how it was told to stop
+    assert all(evaluation.gradient_norm > 0 for evaluation in optimum.evaluations[:-1])
+
+
+def test_the_best_of_all_evaluations_is_kept():
+    network, features = Sum(4.0), features_of(halves(1.0, -1.0), torch.full(SIZE, 2.0))
+    masks = masks_of(Click(5, 2), Click(5, 9, positive=False))
+    optimum = optimise(Objective(network, features, masks), start(2))
+    assert optimum.variables.dtype == np.float32
+    scale, bias = torch.from_numpy(optimum.variables).chunk(2)
+    logits = network.decode(features, scale, bias)
+    assert torch.equal(logits, optimum.logits)
+    loss = float(masks.loss(torch.sigmoid(logits)) + regularisation(scale, bias))
+    assert loss == pytest.approx(min(evaluation.loss for evaluation in optimum.evaluations), rel=1e-6)
+    assert loss < optimum.evaluations[0].loss
+
+
+def test_what_is_met_already_is_left_alone():
+    network, features = Sum(4.0), features_of(halves(1.0, -1.0))
+    before = np.array([0.01, -0.02], np.float32)
+    optimum = optimise(Objective(network, features, masks_of(Click(5, 2), Click(5, 9, positive=False))), before)
+    np.testing.assert_array_equal(optimum.variables, before)
+    assert len(optimum.evaluations) == network.decodes == 1
+
+
+def test_a_mask_that_no_longer_changes_ends_it():
+    # No scale or bias tells two clicks on one pixel apart, and the mask is all object throughout.
+    network, features = Sum(), features_of(torch.full(SIZE, 3.0))
+    objective = Objective(network, features, masks_of(Click(5, 5), Click(5, 5, positive=False)))
+    _, first = objective(np.zeros(2))
+    _, second = objective(np.array([1e-4, 0.0]))
+    assert np.linalg.norm(first) > 0
+    assert np.linalg.norm(second) == 0
+
+
+def test_effort_is_bounded():
+    generator = torch.Generator().manual_seed(0)
+    features = Features(torch.randn((1, 16, *SIZE), generator=generator), None, Cut.B, SIZE)
+    clicks = [Click(r, c, (r + c) % 2 == 0) for r in range(1, 12, 3) for c in range(1, 12, 3)]
+    optimum = optimise(Objective(Sum(), features, masks_of(*clicks)), start(16))
+    assert 2 <= len(optimum.evaluations) <= 21 + 20  # maxfun, and the last line search
+    assert min(e.loss for e in optimum.evaluations) < optimum.evaluations[0].loss
+
+
+def test_it_can_be_called_off_at_every_evaluation():
+    network, features = Sum(4.0), features_of(halves(1.0, -1.0), torch.full(SIZE, 2.0))
+    masks = masks_of(Click(5, 2), Click(5, 9, positive=False))
+    needed = len(optimise(Objective(network, features, masks), start(2)).evaluations)
+    assert needed > 1
+    for allowed in range(needed):
+        network.decodes = 0
+        objective = Objective(network, features, masks, lambda allowed=allowed: network.decodes >= allowed)
+        with pytest.raises(CancelledError):
+            optimise(objective, start(2))
+        assert network.decodes == allowed
+
+
+def test_a_network_that_gives_no_number():
+    features = features_of(halves(1.0, -1.0))
+    with pytest.raises(PredictionError, match="not a number"):
+        optimise(Objective(Sum(math.nan), features, masks_of(Click(5, 2))), start(1))
+
+
+def test_the_features_are_not_changed():
+    features = features_of(halves(1.0, -1.0), torch.full(SIZE, 2.0))
+    before = features.x.clone()
+    optimise(Objective(Sum(4.0), features, masks_of(Click(5, 2), Click(5, 9, positive=False))), start(2))
+    assert torch.equal(features.x, before)
