@@ -132,8 +132,7 @@ def network_points(clicks: Sequence[Click], limit: int | None = None) -> npt.NDA
         the two counts, at least 1.
     """
     shown = clicks[:limit]
-    # Half a pixel outside the first one is still on it, and two negative coordinates would mean padding.
-    by_sign = [[(max(0.0, c.row), max(0.0, c.column)) for c in shown if c.positive is sign] for sign in (True, False)]
+    by_sign = [[(c.row, c.column) for c in shown if c.positive is sign] for sign in (True, False)]
     count = max(1, *map(len, by_sign))
     points = np.full((2, count, 2), -1, dtype=np.float32)
     for row, positions in zip(points, by_sign, strict=True):

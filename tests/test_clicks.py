@@ -142,10 +142,3 @@ def test_network_points_hold_every_click_shown_once(known: list[Click], limit: i
         expected = [[c.row, c.column] for c in known[:limit] if c.positive is sign]
         assert part.tolist() == expected + [[-1, -1]] * (half - len(expected))
     assert half >= 1
-
-
-@pytest.mark.parametrize("corner", [Click(-0.4, -0.3), Click(-0.4, -0.3, positive=False)])
-def test_a_click_on_the_outer_half_of_the_first_pixel_is_no_padding(corner: Click):
-    assert corner.inside((10, 10))
-    points = network_points([corner])
-    assert (points.max(axis=1) >= 0).sum() == 1  # a point is absent where both coordinates are negative

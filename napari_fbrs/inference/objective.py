@@ -22,7 +22,7 @@ class ClickMasks:
     Parameters
     ----------
     clicks : sequence of Click
-        All clicks, in pixels of the network's input.
+        All clicks, in pixels of the network's input; those outside it constrain nothing.
     size : tuple of int
         Rows and columns of the network's input.
     flip : bool
@@ -34,8 +34,10 @@ class ClickMasks:
     def __init__(self, clicks: Sequence[Click], size: tuple[int, int], *, flip: bool, device: torch.device) -> None:
         masks = torch.zeros((2, 2 if flip else 1, 1, *size))
         for click in clicks:
+            if not (0 <= click.row < size[0] and 0 <= click.column < size[1]):
+                continue  # outside the crop, where the probability is 0
             for half, column in enumerate([click.column, size[1] - 1 - click.column][: 1 + flip]):
-                # Resizing may put a click half a pixel beyond the last one.
+                # Less than a pixel before the end may be rounded to it.
                 row, col = min(round(click.row), size[0] - 1), min(max(round(column), 0), size[1] - 1)
                 square = (
                     slice(max(0, row - _RADIUS), row + _RADIUS + 1),

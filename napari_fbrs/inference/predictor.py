@@ -262,7 +262,7 @@ class Predictor:
         _stop_if(cancelled)
         looked_at = crop or Crop.whole(plane.shape)
         size = self._size(looked_at, zoomed=crop is not None)
-        local = to_crop(clicks, looked_at, size) if crop or size != plane.shape else list(clicks)
+        local = to_crop(clicks, looked_at, size)
         features = self._features(plane, looked_at, size, local, timings)
         _stop_if(cancelled)
         with _timed(timings, "optimise"):

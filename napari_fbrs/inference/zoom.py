@@ -108,16 +108,24 @@ def resized_shape(shape: tuple[int, int], longer_side: int) -> tuple[int, int]:
 
 
 def to_crop(clicks: Sequence[Click], crop: Crop, size: tuple[int, int]) -> list[Click]:
-    """Return clicks in pixels of a crop that was resized to `size`."""
+    """Return clicks in pixels of a crop that was resized to `size`.
+
+    Those on the outer half of the crop's first row or column get 0 there: negative is what lies outside.
+    """
     rows, columns = crop.shape
     return [
         Click(
-            size[0] * (click.row - crop.row_min) / rows,
-            size[1] * (click.column - crop.column_min) / columns,
+            size[0] * _offset(click.row, crop.row_min) / rows,
+            size[1] * _offset(click.column, crop.column_min) / columns,
             click.positive,
         )
         for click in clicks
     ]
+
+
+def _offset(position: float, first: int) -> float:
+    offset = position - first
+    return 0.0 if -0.5 <= offset < 0 else offset
 
 
 def bounding_box(mask: npt.NDArray[np.bool_], crop: Crop) -> Crop | None:

@@ -35,12 +35,20 @@ def test_a_click_is_a_square_of_nine_pixels():
         (Click(0, 3), range(2), range(2, 5)),
         (Click(2, 0), range(1, 4), range(2)),
         (Click(4, 6), range(3, 5), range(5, 7)),
-        (Click(5.0, 7.0), range(3, 5), range(5, 7)),  # half a pixel too far after resizing
+        (Click(4.7, 6.6), range(3, 5), range(5, 7)),  # rounded to beyond the end
         (Click(2.5, 3.5), range(1, 4), range(3, 6)),  # rounded half to even
     ],
 )
 def test_clicks_at_the_border_keep_what_there_is_of_their_square(click: Click, rows: range, columns: range):
     assert pixels(masks_of(click).positive) == square(rows, columns)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("row", [-50, -3, -1, 2, 5, 50])
+@pytest.mark.parametrize("column", [-50, -3, -1, 3, 7, 50])
+def test_clicks_outside_the_crop_constrain_nothing(row: int, column: int, flip: bool):
+    masks = masks_of(Click(row, column, positive=False), flip=flip)
+    assert bool(masks.negative.any()) is ((row, column) == (2, 3))
 
 
 def test_the_mirrored_half_has_mirrored_clicks():

@@ -121,6 +121,11 @@ def test_clicks_in_a_crop():
     ]
 
 
+def test_the_outer_half_of_a_crops_first_pixels_is_inside():
+    crop = Crop(10, 19, 20, 39)
+    assert to_crop([Click(9.6, 19.5), Click(9.25, 19.25)], crop, (20, 40)) == [Click(0, 0), Click(-1.5, -1.5)]
+
+
 def test_bounding_boxes():
     mask = np.zeros((6, 8), bool)
     assert bounding_box(mask, Crop(10, 15, 20, 27)) is None
