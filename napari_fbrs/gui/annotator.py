@@ -91,7 +91,7 @@ class Annotator(QObject):
     @property
     def sign(self) -> bool:
         """Whether the next click is positive."""
-        return self.viewer.layers.selection.active != self.layers.negative
+        return bool(self.viewer.layers.selection.active != self.layers.negative)
 
     def set_sign(self, positive: bool) -> None:
         """Make the Points layer of a sign the one that takes clicks."""

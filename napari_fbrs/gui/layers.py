@@ -135,11 +135,33 @@ class LayerLabels:
 def painted_change(event: Event) -> LabelChange | None:
     """Return the pixels that a ``paint`` event of a Labels layer reports; None if there are none."""
     change = None
-    for indices, before, after in event.value:
-        arrays = tuple(np.asarray(axis) for axis in indices)
-        now = LabelChange(arrays, np.asarray(before), np.broadcast_to(np.asarray(after), arrays[0].shape))
+    for atom in event.value:
+        now = _atom_change(atom)
         change = now if change is None else change.then(now)
     return change
+
+
+def _atom_change(atom: Any) -> LabelChange:
+    """Return one entry of a paint event: (indices, before, after), or from napari 0.9 on a region and a mask of it."""
+    if not hasattr(atom, "slice_key"):
+        indices, before, after = atom
+        arrays = tuple(np.asarray(axis) for axis in indices)
+    else:
+        before, after = atom.old_values, atom.new_value
+        starts = [key.start if isinstance(key, slice) else key for key in atom.slice_key]
+        shape = np.shape(before) if atom.mask is None else atom.mask.shape
+        mask = np.ones(shape, dtype=bool) if atom.mask is None else atom.mask
+        within = iter(np.nonzero(mask))
+        count = np.count_nonzero(mask)
+        arrays = tuple(
+            next(within) + start if isinstance(key, slice) else np.full(count, start)
+            for key, start in zip(atom.slice_key, starts, strict=True)
+        )
+    return LabelChange(
+        arrays,
+        np.broadcast_to(np.ravel(before), arrays[0].shape),
+        np.broadcast_to(np.ravel(after), arrays[0].shape),
+    )
 
 
 class ClickLayers:
@@ -191,7 +213,8 @@ class ClickLayers:
                 layer.selected_data = set()
 
     def _pixel(self, layer: Points, position: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.rint(np.asarray(self.image.world_to_data(layer.data_to_world(position))))
+        pixel: npt.NDArray[np.float64] = np.rint(np.asarray(self.image.world_to_data(layer.data_to_world(position))))
+        return pixel
 
     @contextmanager
     def _own_change(self) -> Iterator[None]:

@@ -33,6 +33,7 @@ class ClickMasks:
 
     def __init__(self, clicks: Sequence[Click], size: tuple[int, int], *, flip: bool, device: torch.device) -> None:
         masks = torch.zeros((2, 2 if flip else 1, 1, *size))
+        pixels = torch.zeros_like(masks)
         for click in clicks:
             if not (0 <= click.row < size[0] and 0 <= click.column < size[1]):
                 continue  # outside the crop, where the probability is 0
@@ -44,7 +45,9 @@ class ClickMasks:
                     slice(max(0, col - _RADIUS), col + _RADIUS + 1),
                 )
                 masks[0 if click.positive else 1, half, 0][square] = 1
+                pixels[0 if click.positive else 1, half, 0, row, col] = 1
         self.positive, self.negative = masks.to(device)
+        self._positive_pixels, self._negative_pixels = pixels.to(device)
 
     def loss(self, probability: Tensor) -> Tensor:
         """Return the disagreement of probabilities, shape (B, 1, rows, columns), with the clicks: a scalar."""
@@ -55,9 +58,17 @@ class ClickMasks:
 
     def met(self, probability: Tensor) -> bool:
         """Whether every pixel of every click's square is on its side of the threshold."""
-        off = ((1 - probability) * self.positive).amax()
-        on = (probability * self.negative).amax()
-        return bool((off < 1 - THRESHOLD) & (on < THRESHOLD))
+        return _on_their_sides(probability, self.positive, self.negative)
+
+    def pixels_met(self, probability: Tensor) -> bool:
+        """Whether every pixel clicked is on its side of the threshold, whatever its neighbours are."""
+        return _on_their_sides(probability, self._positive_pixels, self._negative_pixels)
+
+
+def _on_their_sides(probability: Tensor, positive: Tensor, negative: Tensor) -> bool:
+    off = ((1 - probability) * positive).amax()
+    on = (probability * negative).amax()
+    return bool((off < 1 - THRESHOLD) & (on < THRESHOLD))
 
 
 def regularisation(scale: Tensor, bias: Tensor) -> Tensor:

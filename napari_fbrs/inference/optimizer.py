@@ -69,8 +69,8 @@ class Objective:
         What the prediction is to agree with.
     cancelled : callable, optional
         Asked at every evaluation; when it answers True the optimisation ends with `CancelledError`.
-    stop_unchanged : bool, optional
-        Whether to stop, as published, when the mask hardly changes although clicks are not met yet.
+    insist : bool, optional
+        Whether to go on while a pixel clicked is on the wrong side, although the mask hardly changes any more.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Objective:
         masks: ClickMasks,
         cancelled: Callable[[], bool] = lambda: False,
         *,
-        stop_unchanged: bool = True,
+        insist: bool = False,
     ) -> None:
         self._network, self._features, self._masks, self._cancelled = network, features, masks, cancelled
-        self._stop_unchanged = stop_unchanged
+        self._insist = insist
         self._last_mask: Tensor | None = None
         self.best: tuple[float, Tensor, Variables] | None = None
         self.evaluations: list[Evaluation] = []
@@ -112,13 +112,11 @@ class Objective:
     def _good_enough(self, probability: Tensor) -> bool:
         if self._masks.met(probability):
             return True
-        if not self._stop_unchanged:
-            return False
         mask, previous = probability > THRESHOLD, self._last_mask
         unchanged = previous is not None and _iou(mask, previous) > _UNCHANGED_IOU
         if not unchanged:
             self._last_mask = mask
-        return unchanged
+        return unchanged and (not self._insist or self._masks.pixels_met(probability))
 
 
 def optimise(objective: Objective, start: Variables) -> Optimum:

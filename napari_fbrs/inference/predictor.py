@@ -45,21 +45,22 @@ class PredictorSettings:
         Whether logits are averaged over the image and its mirror image.
     first_look : bool
         Whether the first clicks look at crops around themselves as well.
-    stop_unchanged : bool
-        Whether the optimisation stops, as published, once the mask hardly changes, be all clicks met or not.
+    insist : bool
+        Whether the optimisation goes on while a pixel clicked is on the wrong side; as published, it stops once the
+        mask hardly changes.
     """
 
     zoom: Zoom | None = field(default_factory=Zoom)
     input_size: int | None = None
     flip: bool = True
     first_look: bool = False
-    stop_unchanged: bool = True
+    insist: bool = False
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
         """Return the settings that suit a model."""
         zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
-        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, stop_unchanged=False)
+        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, insist=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,9 +385,7 @@ class Predictor:
         if cut is None or len(clicks) < 2:
             return self._decode(features), start, ()
         masks = ClickMasks(clicks, features.size, flip=self.settings.flip, device=self.model.device)
-        objective = Objective(
-            self.model.network, features, masks, cancelled, stop_unchanged=self.settings.stop_unchanged
-        )
+        objective = Objective(self.model.network, features, masks, cancelled, insist=self.settings.insist)
         if start is None:
             start = np.zeros(2 * self.model.network.channels(cut), dtype=np.float32)
         optimum = optimise(objective, start)

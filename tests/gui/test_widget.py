@@ -1,0 +1,256 @@
+"""A click in napari becomes a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_fbrs.clicks import Click
+from napari_fbrs.errors import ModelFileError
+from napari_fbrs.gui import widget as widget_module
+
+
+def test_a_mouse_click_on_a_coin_selects_the_coin(coins_bench):
+    coins_bench.click(118, 106)
+    coins_bench.settle()
+    np.testing.assert_allclose(coins_bench.annotator.layers.positive.data, [[118, 106]], atol=0.1)
+    mask = coins_bench.labels == 1
+    assert mask[118, 106]
+    assert 800 < mask.sum() < 1600  # the coin is about 38 pixels across
+    assert "all clicks met" in coins_bench.widget.status.text()
+
+
+def test_a_negative_click_removes_what_it_points_at(coins_bench):
+    coins_bench.click(118, 106)
+    coins_bench.settle()
+    rows, columns = np.nonzero(coins_bench.labels == 1)
+    inside = int(rows[np.argmax(columns)]), int(columns.max()) - 3
+    assert coins_bench.labels[inside] == 1
+    coins_bench.press("T")
+    coins_bench.click(*inside)
+    coins_bench.settle()
+    np.testing.assert_allclose(coins_bench.annotator.layers.negative.data, [inside], atol=0.1)
+    assert coins_bench.labels[inside] == 0
+    assert coins_bench.labels[118, 106] == 1
+
+
+def test_undo_takes_back_click_and_mask_and_redo_brings_them_back(coins_bench):
+    states = [coins_bench.labels.copy()]
+    for position in ((118, 106), (126, 114)):
+        coins_bench.click(*position)
+        coins_bench.settle()
+        states.append(coins_bench.labels.copy())
+    for expected in (states[1], states[0]):
+        coins_bench.press("Control-Z")
+        coins_bench.settle()
+        np.testing.assert_array_equal(coins_bench.labels, expected)
+    assert len(coins_bench.annotator.layers.positive.data) == 0
+    for count, expected in enumerate(states[1:], 1):
+        coins_bench.press("Control-Shift-Z")
+        coins_bench.settle()
+        np.testing.assert_array_equal(coins_bench.labels, expected)
+        assert len(coins_bench.annotator.layers.positive.data) == count
+
+
+def test_the_window_is_alive_while_a_mask_is_computed(disc_bench, discs):
+    discs.gate.clear()
+    ticks = []
+
+    def tick() -> None:
+        ticks.append(disc_bench.annotator.busy)
+        if sum(ticks) == 20:
+            discs.gate.set()
+
+    heartbeat = QTimer()
+    heartbeat.timeout.connect(tick)
+    heartbeat.start(1)
+    disc_bench.click(40, 50)
+    disc_bench.settle()  # the computation ends only if the window's own thread has ticked meanwhile
+    heartbeat.stop()
+    assert sum(ticks) >= 20
+    assert disc_bench.labels[40, 50] == 1
+
+
+def test_a_newer_click_calls_off_a_running_computation(disc_bench, discs):
+    discs.gate.clear()
+    disc_bench.click(40, 20)
+    disc_bench.wait(lambda: len(discs.calls) == 1)
+    disc_bench.click(40, 70)
+    disc_bench.wait(lambda: len(discs.calls) == 2)
+    discs.gate.set()
+    disc_bench.settle()
+    clicks = [Click(40, 20), Click(40, 70)]
+    assert discs.calls == [tuple(clicks[:1]), tuple(clicks)]
+    np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask((80, 100), clicks))
+    disc_bench.annotator.undo()  # each click is a step, whether its own mask was ever shown or not
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask((80, 100), clicks[:1]))
+
+
+def test_moving_and_deleting_a_point_update_the_mask(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    points = disc_bench.annotator.layers.positive
+    points.mode = "select"
+    disc_bench.drag((40, 20), (30, 60))
+    disc_bench.settle()
+    moved = tuple(np.rint(points.data[0]).astype(int))
+    np.testing.assert_allclose(moved, (30, 60), atol=1)
+    np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask((80, 100), [Click(*map(int, moved))]))
+    points.selected_data = {0}
+    points.remove_selected()
+    disc_bench.settle()
+    assert not disc_bench.labels.any()
+    disc_bench.annotator.undo()
+    disc_bench.settle()
+    assert disc_bench.labels[moved] == 1
+    assert len(points.data) == 1
+
+
+def test_next_object_gets_the_next_free_label_and_keeps_the_others(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    disc_bench.press("N")
+    assert disc_bench.annotator.session.object == 2
+    assert len(disc_bench.annotator.layers.positive.data) == 0
+    disc_bench.click(40, 30)  # its disc would cover part of the first one
+    disc_bench.settle()
+    first = discs.mask((80, 100), [Click(40, 20)])
+    second = discs.mask((80, 100), [Click(40, 30)])
+    np.testing.assert_array_equal(disc_bench.labels == 1, first)
+    np.testing.assert_array_equal(disc_bench.labels == 2, second & ~first)
+    disc_bench.annotator.undo()
+    disc_bench.annotator.undo()  # back into the first object
+    assert disc_bench.annotator.session.object == 1
+    assert not disc_bench.labels.any()
+
+
+def test_next_object_without_a_click_stays(disc_bench):
+    with disc_bench.refusal("no clicks yet"):
+        disc_bench.press("N")
+    assert disc_bench.annotator.session.object == 1
+
+
+def test_positive_and_negative_look_different(disc_bench):
+    layers = disc_bench.annotator.layers
+    assert layers.positive.current_symbol != layers.negative.current_symbol
+    assert layers.positive.current_face_color != layers.negative.current_face_color
+
+
+def test_t_toggles_the_layer_that_takes_clicks(disc_bench):
+    layers = disc_bench.annotator.layers
+    for expected in (layers.negative, layers.positive):
+        disc_bench.press("T")
+        assert disc_bench.viewer.layers.selection.active == expected
+        assert expected.mode == "add"
+        assert disc_bench.widget.signs[expected == layers.positive].isChecked()
+
+
+def test_toggling_leaves_points_there_already_as_they_are(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    disc_bench.press("T")
+    disc_bench.settle()
+    assert disc_bench.labels[40, 20] == 1
+    assert len(disc_bench.annotator.layers.negative.data) == 0
+
+
+def test_the_threshold_acts_without_the_network(disc_bench, discs):
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    calls = len(discs.calls)
+    disc_bench.widget.threshold.setValue(0.92)
+    disc_bench.settle()
+    assert not disc_bench.labels.any()
+    disc_bench.widget.threshold.setValue(0.8)
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask((80, 100), [Click(40, 50)]))
+    assert len(discs.calls) == calls
+
+
+def test_what_is_painted_by_hand_stays_and_is_undone_in_its_turn(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    clicked = disc_bench.labels.copy()
+    labels = disc_bench.annotator.layers.labels
+    labels.selected_label = 1
+    labels.brush_size = 5
+    labels.paint((70, 90), 1)
+    painted = disc_bench.labels.copy()
+    assert painted[70, 90] == 1
+    disc_bench.click(40, 60)
+    disc_bench.settle()
+    assert disc_bench.labels[70, 90] == 1
+    for expected in (painted, clicked):
+        disc_bench.annotator.undo()
+        disc_bench.settle()
+        np.testing.assert_array_equal(disc_bench.labels, expected)
+
+
+def test_status_names_clicks_that_are_not_met(disc_bench):
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    disc_bench.press("T")
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    assert "click 1 not met" in disc_bench.widget.status.text()
+
+
+def test_start_without_an_image_says_what_to_do(bench):
+    with bench.refusal("no image layer"):
+        bench.widget.start()
+    assert bench.widget.annotator is None
+
+
+def test_a_model_that_cannot_be_loaded_is_reported_and_can_be_tried_again(bench, monkeypatch):
+    def refuse(_name, _device):
+        raise ModelFileError("the file is damaged")
+
+    bench.add_image(np.zeros((32, 32), dtype=np.uint8))
+    monkeypatch.setattr(widget_module, "load_model", refuse)
+    errors = []
+    monkeypatch.setattr(widget_module, "show_error", errors.append)
+    bench.widget.start()
+    bench.wait(lambda: bool(errors))
+    assert errors == ["the file is damaged"]
+    assert bench.widget.start_button.isEnabled()
+
+
+def test_a_defect_is_reported_and_the_clicks_are_kept(disc_bench, discs, monkeypatch):
+    errors = []
+    monkeypatch.setattr(widget_module, "show_error", errors.append)
+    working = discs.predict
+
+    def broken(*_args, **_options):
+        raise ZeroDivisionError("planted")
+
+    discs.predict = broken
+    disc_bench.click(40, 50)
+    disc_bench.wait(lambda: bool(errors))
+    assert "planted" in errors[0]
+    discs.predict = working
+    disc_bench.click(40, 60)
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask((80, 100), [Click(40, 50), Click(40, 60)]))
+
+
+def test_points_outside_the_image_are_refused(disc_bench):
+    with disc_bench.refusal("outside the image"):
+        disc_bench.annotator.layers.positive.add([[200.0, 50.0]])
+    assert len(disc_bench.annotator.layers.positive.data) == 0
+
+
+def test_closing_the_widget_leaves_layers_and_starting_again_goes_on(disc_bench, discs):
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    before = disc_bench.labels.copy()
+    layers = disc_bench.annotator.layers
+    disc_bench.viewer.layers.remove(layers.positive)
+    disc_bench.viewer.layers.remove(layers.labels)
+    disc_bench.widget.start()
+    disc_bench.wait(lambda: disc_bench.widget.start_button.isEnabled())
+    disc_bench.settle()
+    assert layers.labels in disc_bench.viewer.layers
+    assert layers.positive in disc_bench.viewer.layers
+    np.testing.assert_array_equal(disc_bench.labels, before)
+    assert len(disc_bench.viewer.layers) == 4
