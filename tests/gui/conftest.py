@@ -139,17 +139,16 @@ class Bench:
 
     def drag(self, start: Sequence[float], end: Sequence[float]) -> None:
         """Drag on the image with the left mouse button, on the canvas."""
-        events = self.viewer.window._qt_viewer.canvas._scene_canvas.events
+        canvas = self.viewer.window._qt_viewer.canvas
         image = self.annotator.layers.image
         first, last = (np.array(self.canvas_position(image, position)) for position in (start, end))
-        events.mouse_move(pos=first)
-        held = {"button": 1, "buttons": [1], "modifiers": ()}
+        held: dict[str, Any] = {"button": 1, "buttons": [1], "modifiers": ()}
         press = MouseEvent("mouse_press", pos=first, **held)
-        events.mouse_press(press)
+        canvas._on_mouse_press(press)
         for step in range(1, 6):
             at = first + (last - first) * step / 5
-            events.mouse_move(MouseEvent("mouse_move", pos=at, press_event=press, **held))
-        events.mouse_release(MouseEvent("mouse_release", pos=last, press_event=press, **held))
+            canvas._on_mouse_move(MouseEvent("mouse_move", pos=at, press_event=press, **held))
+        canvas._on_mouse_release(MouseEvent("mouse_release", pos=last, press_event=press, **held))
 
     @contextmanager
     def refusal(self, text: str) -> Iterator[None]:

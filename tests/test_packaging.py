@@ -1,0 +1,82 @@
+"""What is installed from a wheel, not what lies in the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder holding what a wheel built from the repository installs."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    target = folder / "unpacked"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return target
+
+
+def run(unpacked: Path, code: str) -> str:
+    """Run code that finds the package only in the unpacked wheel."""
+    environment = os.environ | {"PYTHONPATH": str(unpacked)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=unpacked, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_wheel_holds_model_card_manifest_and_samples(unpacked):
+    for name in (
+        "napari_fbrs/napari.yaml",
+        "napari_fbrs/icon.svg",
+        "napari_fbrs/py.typed",
+        "napari_fbrs/weights/default.safetensors",
+        "napari_fbrs/weights/MODEL_CARD.md",
+        "napari_fbrs/samples/coins_clicks.csv",
+    ):
+        assert (unpacked / name).is_file(), name
+    assert not (unpacked / "tests").exists()
+
+
+def test_the_model_loads_from_the_wheel(unpacked):
+    out = run(unpacked, "import napari_fbrs; print(napari_fbrs.__file__); print(napari_fbrs.load_model().fingerprint)")
+    file, fingerprint = out.splitlines()
+    assert Path(file).is_relative_to(unpacked)
+    assert len(fingerprint) == 64
+
+
+def test_npe2_finds_a_valid_plugin_in_the_wheel(unpacked):
+    code = (
+        "import sys; from npe2 import PluginManifest;"
+        "manifests = [m for m in (r.manifest for r in PluginManifest.discover()) if m and m.name == 'napari-fbrs'];"
+        "m = manifests[0]; m.validate_imports();"
+        "print(len(m.contributions.widgets), len(m.contributions.sample_data), list(m.contributions.menus))"
+    )
+    assert run(unpacked, code) == "1 3 ['napari/layers/segment']"
+
+
+def test_base_dependencies_hold_no_qt(unpacked):
+    (metadata,) = unpacked.glob("*.dist-info/METADATA")
+    required = [line for line in metadata.read_text().splitlines() if line.startswith("Requires-Dist")]
+    base = [line.lower() for line in required if "extra ==" not in line]
+    assert base
+    assert not [line for line in base if "pyqt" in line or "pyside" in line or "napari[" in line]
+
+
+def test_nothing_below_gui_loads_qt_or_napari(unpacked):
+    code = (
+        "import sys, napari_fbrs, napari_fbrs.cli, napari_fbrs.samples, napari_fbrs.evaluation.simulation;"
+        "print([n for n in ('napari', 'qtpy', 'PyQt6', 'magicgui') if n in sys.modules])"
+    )
+    assert run(unpacked, code) == "[]"
