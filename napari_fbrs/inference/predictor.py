@@ -121,6 +121,8 @@ class Prediction:
     @property
     def crop_probability(self) -> npt.NDArray[np.float32]:
         """Probabilities in [0, 1] of the crop, in pixels of the plane; computed at each call."""
+        if self.network_probability.shape == self.crop.shape:
+            return self.network_probability.copy()
         tensor = torch.from_numpy(self.network_probability)[None, None]
         probability: npt.NDArray[np.float32] = resize(tensor, self.crop.shape)[0, 0].numpy()
         return probability

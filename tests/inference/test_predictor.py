@@ -1,0 +1,464 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from fakes import BrightNetwork, NaNNetwork, model_of
+
+from napari_fbrs.clicks import Click, ClickList
+from napari_fbrs.errors import CancelledError, InputError, PredictionError
+from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings, State
+from napari_fbrs.inference.zoom import Zoom
+from napari_fbrs.models.checkpoint import Model, ModelSettings
+from napari_fbrs.models.deeplab import DeepLabArchitecture
+
+CLICKS = [Click(30, 40), Click(12, 50, positive=False), Click(44, 30), Click(30, 70, positive=False)]
+
+
+WHOLE = PredictorSettings(zoom=None)
+
+
+def two_squares() -> npt.NDArray[np.uint8]:
+    """Return two bright squares, rows 20 to 49, columns 20 to 49 and 60 to 89, on dark ground."""
+    image = np.full((100, 120), 20, np.uint8)
+    image[20:50, 20:50] = 200
+    image[20:50, 60:90] = 200
+    return image
+
+
+def rounds_of(predictor: Predictor, image: npt.NDArray[np.uint8], clicks: list[Click] = CLICKS) -> list[Prediction]:
+    return list(predictor.replay(predictor.prepare(image), ClickList.one_by_one(clicks)))
+
+
+def digest(predictions: list[Prediction]) -> str:
+    result = hashlib.sha256()
+    for prediction in predictions:
+        result.update(prediction.probability.tobytes())
+        result.update(b"" if prediction.state.variables is None else prediction.state.variables.tobytes())
+        result.update(repr((prediction.state.crop, prediction.state.box, prediction.evaluations)).encode())
+    return result.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def small() -> Model:
+    """Return a real network, untrained: its masks mean nothing, but everything that a model goes through happens."""
+    torch.manual_seed(0)
+    architecture = DeepLabArchitecture("resnet18", 16, stages=3, output_stride=16, rates=(1, 2, 3))
+    return model_of(architecture.build().requires_grad_(False), ModelSettings(96, 24))
+
+
+@pytest.fixture
+def network() -> BrightNetwork:
+    return BrightNetwork()
+
+
+@pytest.fixture
+def predictor(network: BrightNetwork) -> Predictor:
+    return Predictor(model_of(network))
+
+
+def test_modes_have_names(bundled: Model):
+    assert set(MODES) == {"NoBRS", "f-BRS-A", "f-BRS-B", "f-BRS-C"}
+    assert Predictor(bundled).mode == "f-BRS-B"
+    with pytest.raises(InputError, match="no mode is called 'f-BRS-Z'; choose one of NoBRS, f-BRS-A"):
+        Predictor(bundled, "f-BRS-Z")
+
+
+def test_settings_follow_the_model(bundled: Model):
+    settings = Predictor(bundled).settings
+    assert settings.zoom == Zoom(bundled.settings.target_size, bundled.settings.min_crop_size)
+    assert settings.input_size == bundled.settings.target_size
+    assert settings.first_look
+
+
+def test_what_a_prediction_says(predictor: Predictor):
+    plane = predictor.prepare(two_squares())
+    prediction = predictor.predict(plane, [Click(30, 40)], ZOOMED)
+    probability = prediction.probability
+    assert probability.dtype == np.float32
+    assert probability.shape == prediction.shape == (100, 120)
+    assert probability.min() >= 0
+    assert probability.max() <= 1
+    np.testing.assert_array_equal(prediction.mask(0.5), probability > 0.5)
+    np.testing.assert_array_equal(prediction.mask(0.9), probability > 0.9)
+    np.testing.assert_array_equal(prediction.crop_mask(), prediction.mask()[prediction.crop.slices])
+    assert prediction.clicks == (Click(30, 40),)
+    assert prediction.unmet == ()
+    assert set(prediction.timings) == {"read", "embed", "optimise", "resize"}
+    assert prediction.nbytes >= prediction.network_probability.nbytes
+    assert prediction.mask()[25:45, 25:45].all()
+    assert not prediction.mask()[60:].any()
+
+
+def test_the_probability_is_the_callers_own(predictor: Predictor):
+    whole = Predictor(predictor.model, settings=WHOLE)
+    prediction = whole.predict(whole.prepare(two_squares()), [Click(30, 40)])
+    before = prediction.probability
+    for part in (prediction.probability, prediction.crop_probability):
+        part[:] = 0.25
+    np.testing.assert_array_equal(prediction.probability, before)
+
+
+def test_outside_the_crop_there_is_nothing(predictor: Predictor):
+    plane = predictor.prepare(two_squares())
+    prediction = predictor.predict(plane, [Click(30, 40)], State(crop=Crop(15, 54, 15, 54), box=Crop(20, 49, 20, 49)))
+    assert prediction.crop == prediction.state.crop == Crop(15, 54, 15, 54)
+    assert prediction.mask()[22:48, 22:48].all()
+    assert not prediction.probability[:, 55:].any()
+
+
+def test_the_state_says_where_the_object_is(predictor: Predictor):
+    first, *_ = rounds_of(predictor, two_squares())
+    mask = first.mask()
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    assert first.state.box == Crop(rows[0], rows[-1], columns[0], columns[-1])
+    assert first.state.variables is None
+
+
+def test_the_same_bits_again(small: Model):
+    predictor = Predictor(small)
+    first = digest(rounds_of(predictor, two_squares()))
+    assert digest(rounds_of(predictor, two_squares())) == first  # another plane: nothing cached helps
+    assert digest(rounds_of(Predictor(small, cache_bytes=0), two_squares())) == first
+    plane = predictor.prepare(two_squares())
+    for _ in range(2):  # the second time from the cache
+        assert digest(list(predictor.replay(plane, ClickList.one_by_one(CLICKS)))) == first
+
+
+def test_the_same_bits_in_another_process(bundled: Model):
+    code = (
+        "import test_predictor as t; from napari_fbrs import Predictor, load_model; import torch;"
+        f"torch.set_num_threads({torch.get_num_threads()});"
+        "print(t.digest(t.rounds_of(Predictor(load_model('default', 'cpu')), t.two_squares())))"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert run.stdout.strip() == digest(rounds_of(Predictor(bundled), two_squares()))
+
+
+def test_the_same_bits_in_threads(small: Model):
+    predictor = Predictor(small)
+    expected = digest(rounds_of(predictor, two_squares()))
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: digest(rounds_of(predictor, two_squares())), range(3)))
+    assert found == [expected] * 3
+
+
+def test_a_state_is_a_value(small: Model):
+    predictor = Predictor(small)
+    plane = predictor.prepare(two_squares())
+    *_, second, third = predictor.replay(plane, ClickList.one_by_one(CLICKS[:3]))
+    assert second.evaluations
+    before = digest([second])
+    branches = [
+        predictor.predict(plane, [*CLICKS[:2], click], second.state)
+        for click in (Click(44, 30), Click(80, 20, positive=False), Click(44, 30))
+    ]
+    assert digest([second]) == before
+    assert digest([branches[0]]) == digest([branches[2]]) == digest([third])
+    assert digest([branches[1]]) != digest([third])
+    with pytest.raises(AttributeError):
+        second.state.crop = None  # type: ignore[misc]
+
+
+def test_a_replay_is_what_was_clicked(predictor: Predictor):
+    plane = predictor.prepare(two_squares())
+    rounds = ClickList(((CLICKS[0],), (CLICKS[1], CLICKS[2]), (CLICKS[3],)))
+    state, by_hand = None, []
+    for end in (1, 3, 4):
+        by_hand.append(predictor.predict(plane, CLICKS[:end], state))
+        state = by_hand[-1].state
+    assert digest(list(predictor.replay(plane, rounds))) == digest(by_hand)
+    assert list(predictor.replay(plane, ClickList())) == []
+
+
+ZOOMED = State(crop=Crop(5, 74, 5, 104), box=Crop(20, 49, 20, 89))  # holds both squares, and is kept
+
+
+def continued(predictor: Predictor, clicks: list[Click], mode_state: State = ZOOMED) -> list[Prediction]:
+    """Predict clicks one by one in a crop that holds them all."""
+    plane, state, predictions = predictor.prepare(two_squares()), mode_state, []
+    for end in range(1, len(clicks) + 1):
+        predictions.append(predictor.predict(plane, clicks[:end], state))
+        state = State(ZOOMED.crop, predictions[-1].state.variables, ZOOMED.box)
+    return predictions
+
+
+TWELVE = [Click(22 + 2 * i, 25 + 4 * i) if i % 2 else Click(70, 6 + 8 * i, positive=False) for i in range(12)]
+
+
+def test_beyond_the_limit_a_click_needs_no_pass(network: BrightNetwork):
+    predictor = Predictor(model_of(network), "f-BRS-B")
+    predictions = continued(predictor, TWELVE)
+    assert {p.crop for p in predictions} == {ZOOMED.crop}
+    assert network.passes == 8
+    shown = [int((points[0].amax(dim=1) >= 0).sum()) for points in network.points]
+    assert shown == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert len(predictions[-1].clicks) == 12
+
+
+def test_without_refinement_every_click_is_shown(network: BrightNetwork):
+    continued(Predictor(model_of(network), "NoBRS"), TWELVE)
+    assert network.passes == 12
+    assert int((network.points[-1][0].amax(dim=1) >= 0).sum()) == 12
+
+
+def test_going_back_needs_no_pass(network: BrightNetwork):
+    predictor = Predictor(model_of(network))
+    plane = predictor.prepare(two_squares())
+    forwards = list(predictor.replay(plane, ClickList.one_by_one(CLICKS)))
+    passes = network.passes
+    back = predictor.predict(plane, CLICKS[:3], forwards[1].state)
+    assert digest([back]) == digest([forwards[2]])
+    assert network.passes == passes
+
+
+def test_features_are_kept_apart_by_all_that_decides_them(network: BrightNetwork):
+    predictor = Predictor(model_of(network))
+    plane, other = predictor.prepare(two_squares()), predictor.prepare(two_squares())
+    brighter = predictor.prepare(two_squares(), limits=(0, 100))
+    for varied, crop, clicks in (
+        (plane, ZOOMED.crop, CLICKS[:1]),
+        (other, ZOOMED.crop, CLICKS[:1]),
+        (brighter, ZOOMED.crop, CLICKS[:1]),
+        (plane, Crop(6, 74, 5, 104), CLICKS[:1]),
+        (plane, ZOOMED.crop, CLICKS[:2]),
+        (plane, ZOOMED.crop, CLICKS[2:3]),
+    ):
+        passes = network.passes
+        for _ in range(2):
+            predictor.predict(varied, clicks, State(crop=crop, box=ZOOMED.box))
+        assert network.passes == passes + 1
+
+
+def test_memory_of_features_is_bounded(network: BrightNetwork):
+    predictor = Predictor(model_of(network), cache_bytes=200_000)
+    continued(predictor, TWELVE)
+    assert 0 < predictor.cache.nbytes <= 200_000
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_cancelled_at_any_question(mode: str):
+    network = BrightNetwork(brightness=4.0, nearness=1.0)
+    model = model_of(network)
+    contrary = [Click(30, 40), Click(30, 75, positive=False)]  # the bright square on the right is not wanted
+    asked = count(1)
+    expected = digest(rounds_of(Predictor(model, mode), two_squares(), contrary))
+    predictor = Predictor(model, mode)
+    plane = predictor.prepare(two_squares())
+    first = predictor.predict(plane, contrary[:1])
+    predictor.predict(plane, contrary, first.state, cancelled=lambda: next(asked) < 0)
+    questions = next(asked) - 1
+    assert questions > 2 or mode == "NoBRS"
+    for patience in range(questions):
+        asked = count(1)
+        with pytest.raises(CancelledError):
+            predictor.predict(plane, contrary, first.state, cancelled=lambda p=patience: next(asked) > p)  # noqa: B023
+    assert digest([first, predictor.predict(plane, contrary, first.state)]) == expected
+
+
+def test_called_off_before_it_starts(network: BrightNetwork, predictor: Predictor):
+    with pytest.raises(CancelledError):
+        predictor.predict(predictor.prepare(two_squares()), CLICKS[:1], cancelled=lambda: True)
+    assert network.passes == 0
+
+
+@pytest.mark.parametrize(
+    "click", [Click(-1, 0), Click(0, -0.6), Click(100, 5), Click(5, 120), Click(99.5, 119.5), Click(1e9, 1e9)]
+)
+def test_clicks_outside_are_refused(predictor: Predictor, click: Click):
+    with pytest.raises(InputError, match=r"outside the plane of 100 x 120 pixels"):
+        predictor.predict(predictor.prepare(two_squares()), [Click(30, 40), click])
+
+
+def test_there_must_be_a_click(predictor: Predictor):
+    with pytest.raises(InputError, match="at least one click"):
+        predictor.predict(predictor.prepare(two_squares()), [])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_network_that_gives_no_number(mode: str):
+    predictor = Predictor(model_of(NaNNetwork()), mode)
+    plane = predictor.prepare(two_squares())
+    for state in (None, ZOOMED):
+        for clicks in (CLICKS[:1], CLICKS[:2]):
+            with pytest.raises(PredictionError, match="not a number"):
+                predictor.predict(plane, clicks, state)
+
+
+def test_clicks_that_contradict_the_mask_are_named(predictor: Predictor):
+    without = Predictor(predictor.model, "NoBRS")
+    clicks = [Click(30, 40), Click(35, 75, positive=False), Click(90, 100), Click(80, 5, positive=False)]
+    prediction = without.predict(without.prepare(two_squares()), clicks, State(box=Crop(0, 99, 0, 119)))
+    assert prediction.unmet == (1, 2)
+    assert prediction.contradicted(np.zeros(prediction.crop.shape, bool)) == (0, 2)
+    assert prediction.contradicted(np.ones(prediction.crop.shape, bool)) == (1, 3)
+
+
+def test_a_negative_click_outside_the_crop_is_met(predictor: Predictor):
+    plane = predictor.prepare(two_squares())
+    clicks = [Click(30, 40), Click(30, 75, positive=False)]
+    prediction = predictor.predict(plane, clicks, State(crop=Crop(15, 54, 15, 54), box=Crop(20, 49, 20, 49)))
+    assert prediction.crop == Crop(15, 54, 15, 54)
+    assert prediction.unmet == ()
+
+
+@pytest.mark.parametrize("mode", [mode for mode, cut in MODES.items() if cut])
+def test_refinement_meets_what_the_plain_network_does_not(mode: str):
+    clicks = [Click(30, 40), Click(30, 75, positive=False)]
+    network = BrightNetwork(brightness=4.0, nearness=1.0)
+    plain = rounds_of(Predictor(model_of(network), "NoBRS", settings=WHOLE), two_squares(), clicks)[-1]
+    refined = rounds_of(Predictor(model_of(network), mode, settings=WHOLE), two_squares(), clicks)[-1]
+    assert plain.unmet == (1,)
+    assert refined.unmet == ()
+    assert refined.state.variables is not None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_opposite_clicks_on_one_pixel(small: Model, mode: str):
+    clicks = [Click(30, 40), Click(30, 40, positive=False)]
+    prediction = rounds_of(Predictor(small, mode), two_squares(), clicks)[-1]
+    assert np.isfinite(prediction.probability).all()
+    assert len(prediction.unmet) == 1  # either, but not both
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_clicks_on_every_corner(small: Model, mode: str):
+    corners = [Click(0, 0), Click(0, 119, positive=False), Click(99, 0, positive=False), Click(99.4, 119.4)]
+    predictions = rounds_of(Predictor(small, mode), two_squares(), corners)
+    assert all(np.isfinite(prediction.probability).all() for prediction in predictions)
+    assert [prediction.shape for prediction in predictions] == [(100, 120)] * 4
+
+
+def test_a_positive_click_off_the_crop_moves_it(predictor: Predictor):
+    plane = predictor.prepare(two_squares())
+    prediction = predictor.predict(
+        plane, [Click(30, 40), Click(30, 80)], State(crop=Crop(15, 54, 15, 54), box=Crop(20, 49, 20, 49))
+    )
+    assert prediction.crop.contains(Crop(20, 49, 20, 80))
+    assert prediction.mask()[30, 40]
+    assert prediction.mask()[30, 80]
+
+
+def test_hundreds_of_clicks(network: BrightNetwork):
+    rng = np.random.default_rng(0)
+    bright = two_squares() > 100
+    clicks = [Click(int(r), int(c), bool(bright[r, c])) for r, c in rng.integers(6, 74, (300, 2))]
+    for mode in MODES:
+        predictor = Predictor(model_of(network), mode)
+        prediction = predictor.predict(predictor.prepare(two_squares()), clicks, ZOOMED)
+        near_the_edge = [i for i in prediction.unmet if 22 < clicks[i].row < 47 and 22 < clicks[i].column < 47]
+        assert not near_the_edge
+        assert len(prediction.clicks) == 300
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (3, 900), (900, 3)])
+@pytest.mark.parametrize("mode", MODES)
+def test_small_and_thin_planes(small: Model, shape: tuple[int, int], mode: str):
+    image = np.zeros(shape, np.uint8)
+    image[: shape[0] // 2 + 1, : shape[1] // 2 + 1] = 200
+    clicks = [Click(0, 0), Click(shape[0] - 1, shape[1] - 1, positive=False)]
+    for prediction in rounds_of(Predictor(small, mode), image, clicks):
+        assert prediction.probability.shape == shape
+        assert np.isfinite(prediction.probability).all()
+
+
+def test_colours_and_transparency(small: Model):
+    predictor = Predictor(small)
+    grey = two_squares()
+    colour = np.repeat(grey[..., None], 3, axis=2)
+    opaque = np.concatenate((colour, np.full_like(colour[..., :1], 255)), axis=2)
+    masks = [rounds_of(predictor, image, CLICKS[:1])[0].probability for image in (grey, colour, opaque)]
+    np.testing.assert_allclose(masks[1], masks[0], atol=1e-5)
+    np.testing.assert_allclose(masks[2], masks[0], atol=1e-5)
+
+
+def test_flipping_makes_left_and_right_the_same(small: Model):
+    image = two_squares()[:96, :112]
+    image[60:80, 5:25] = 120
+    mirrored_clicks = [replace(click, column=111 - click.column) for click in CLICKS]
+    for flip, same in ((True, True), (False, False)):
+        predictor = Predictor(small, "NoBRS", settings=replace(WHOLE, flip=flip))
+        a = predictor.predict(predictor.prepare(image), CLICKS).probability
+        b = predictor.predict(predictor.prepare(image[:, ::-1]), mirrored_clicks).probability[:, ::-1]
+        assert np.allclose(a, b, atol=1e-4) is same
+    assert np.count_nonzero((a > 0.5) & (b > 0.5)) > 0.5 * np.count_nonzero((a > 0.5) | (b > 0.5))
+
+
+def test_without_flipping_one_image_goes_through(network: BrightNetwork):
+    for flip in (False, True):
+        predictor = Predictor(model_of(network), settings=PredictorSettings(flip=flip))
+        predictor.predict(predictor.prepare(two_squares()), CLICKS[:2])
+        assert len(network.points[-1]) == 1 + flip
+
+
+def test_mirrored_clicks_are_mirrored(network: BrightNetwork):
+    predictor = Predictor(model_of(network), settings=PredictorSettings(zoom=None))
+    predictor.predict(predictor.prepare(two_squares()), CLICKS[:3])
+    absent = [-1, -1]
+    assert network.points[-1].tolist() == [
+        [[30, 40], [44, 30], [12, 50], absent],
+        [[30, 119 - 40], [44, 119 - 30], [12, 119 - 50], absent],
+    ]
+
+
+def test_a_large_plane_is_brought_to_the_input_size(network: BrightNetwork):
+    settings = PredictorSettings(zoom=None, input_size=60, flip=False)
+    predictor = Predictor(model_of(network), settings=settings)
+    prediction = predictor.predict(predictor.prepare(two_squares()), CLICKS[:1])
+    assert prediction.network_probability.shape == (50, 60)
+    assert prediction.probability.shape == (100, 120)
+    assert network.points[-1][0, 0].tolist() == [15, 20]
+
+
+def test_a_small_object_in_a_large_plane_is_looked_at_closely(network: BrightNetwork):
+    image = np.zeros((600, 800), np.uint8)
+    image[300:312, 500:512] = 200
+    predictor = Predictor(model_of(network))
+    prediction = predictor.predict(predictor.prepare(image), [Click(305, 505)])
+    assert max(prediction.crop.shape) <= 64
+    assert prediction.crop.contains(Crop(300, 311, 500, 511))
+    mask = prediction.mask()
+    assert np.count_nonzero(mask[300:312, 500:512]) >= 0.9 * 144
+    assert np.count_nonzero(mask) <= 1.2 * 144
+
+
+def test_an_object_that_is_lost_is_looked_for_anew(network: BrightNetwork):
+    predictor = Predictor(model_of(network))
+    dark = np.zeros((100, 120), np.uint8)
+    first = predictor.predict(predictor.prepare(dark), CLICKS[:1])
+    assert first.state.box is None
+    assert not first.mask().any()
+    assert first.unmet == (0,)
+    again = predictor.predict(predictor.prepare(two_squares()), CLICKS[:1], first.state)
+    assert again.mask()[30, 40]
+
+
+def test_only_negative_clicks(network: BrightNetwork, small: Model):
+    for model in (model_of(network), small):
+        predictor = Predictor(model)
+        first, second = rounds_of(predictor, two_squares(), CLICKS[1::2])
+        assert first.crop == Crop(0, 99, 0, 119)
+        assert np.isfinite(second.probability).all()
+
+
+def test_variables_are_carried_to_the_next_click():
+    network = BrightNetwork(brightness=4.0, nearness=1.0)
+    clicks = [Click(30, 40), Click(30, 75, positive=False), Click(45, 40)]
+    _, second, third = rounds_of(Predictor(model_of(network), settings=WHOLE), two_squares(), clicks)
+    assert np.abs(second.state.variables).max() > 0
+    assert third.evaluations[0].loss != second.evaluations[0].loss
+    assert len(third.evaluations) <= len(second.evaluations)
+    np.testing.assert_array_equal(third.state.variables, second.state.variables)  # met at once
