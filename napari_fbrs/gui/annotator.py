@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from napari import Viewer
 from napari.layers import Image, Labels, Points
 from napari.utils.events import Event
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fbrs.annotation.history import Place
 from napari_fbrs.annotation.image import Image as AnnotatedImage
@@ -20,7 +20,8 @@ from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
 
-_CHANGES = ("added", "removed", "changed")
+_ADDED = "added"
+_CHANGES = (_ADDED, "removed", "changed")
 
 
 @dataclass(frozen=True)
@@ -230,8 +231,11 @@ class Annotator(QObject):
         )
 
     def _points_changed(self, event: Event) -> None:
-        if not self.clicks.writing and str(getattr(event.action, "value", event.action)) in _CHANGES:
+        action = getattr(event.action, "value", event.action)
+        if not self.clicks.writing and action in _CHANGES:
             self.read_points()
+            if action == _ADDED:  # napari selects what it has added after it has said so
+                QTimer.singleShot(0, self.clicks.deselect)
 
     def _painted(self, event: Event) -> None:
         if self.labels.writing:

@@ -16,9 +16,10 @@ from napari_fbrs.annotation.reconcile import Point
 from napari_fbrs.errors import InputError
 
 _SIZE_ON_SCREEN = 14  # pixels, whatever the zoom
+# Border and face of one colour: at a fixed size on screen napari draws the border as wide as if there were no limit.
 _STYLE: dict[bool, dict[str, Any]] = {
-    True: {"symbol": "disc", "face_color": "#2ecc71", "border_color": "white"},
-    False: {"symbol": "x", "face_color": "#ff3860", "border_color": "white"},
+    True: {"symbol": "disc", "face_color": "#2ecc71", "border_color": "#2ecc71"},
+    False: {"symbol": "x", "face_color": "#ff3860", "border_color": "#ff3860"},
 }
 _SIGN_NAMES = {True: "positive", False: "negative"}
 
@@ -53,7 +54,6 @@ def new_points(image: Image, *, positive: bool) -> Points:
         name=f"{image.name} {_SIGN_NAMES[positive]}",
         size=_SIZE_ON_SCREEN,
         canvas_size_limits=(_SIZE_ON_SCREEN, _SIZE_ON_SCREEN),
-        border_width=0.1,
         opacity=1.0,
         **_STYLE[positive],
         **image_transform(image),
@@ -215,6 +215,12 @@ class ClickLayers:
     def _pixel(self, layer: Points, position: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         pixel: npt.NDArray[np.float64] = np.rint(np.asarray(self.image.world_to_data(layer.data_to_world(position))))
         return pixel
+
+    def deselect(self) -> None:
+        """Take the highlight off points just added, which would hide their colour."""
+        with self._own_change():
+            for layer in self.by_sign.values():
+                layer.selected_data = set()
 
     @contextmanager
     def _own_change(self) -> Iterator[None]:
