@@ -31,6 +31,7 @@ WRITABLE = (".png", *TIFF_SUFFIXES)
 _BIG_TIFF_BYTES = 2**31  # a good way below 4 GiB, where offsets of a classic TIFF end
 _DAMAGED = (  # what the libraries are known to raise on bytes that are no image
     ArithmeticError,
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,
@@ -358,5 +359,6 @@ class _Complaints(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the record's message if it is such a one."""
         message = record.getMessage()
-        if any(words in message for words in ("invalid page offset", "zeroed", "missing data", "missing ByteCounts")):
+        page_lost = record.levelno >= logging.ERROR and "TiffPages" in message  # the chain of pages breaks off
+        if page_lost or "zeroed" in message:
             self.incomplete.append(message)
