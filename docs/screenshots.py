@@ -9,7 +9,6 @@ from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
 
-from napari_fbrs.annotation.click_file import read_clicks
 from napari_fbrs.gui.demo import open_demo
 from napari_fbrs.gui.widget import FBRSWidget
 from napari_fbrs.samples import coins_clicks

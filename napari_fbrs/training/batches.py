@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from napari_fbrs.clicks import Click, network_points
 from napari_fbrs.errors import InputError
+from napari_fbrs.evaluation.datasets import LabelledImage, Source
 from napari_fbrs.training.augmentation import augment
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.crops import Crop, choose_window, cut
-from napari_fbrs.training.data import LabelledImage, Mixture, Source
+from napari_fbrs.training.data import Mixture
 from napari_fbrs.training.sampling import initial_clicks
 
 _ATTEMPTS = 8

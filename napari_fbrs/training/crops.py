@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from napari_fbrs.training.data import LabelledImage
+from napari_fbrs.evaluation.datasets import LabelledImage
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from napari_fbrs.clicks import Click
+from napari_fbrs.evaluation.datasets import Source
 from napari_fbrs.models.network import InteractiveNetwork
 from napari_fbrs.training.batches import batch_points, draw_crop
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.crops import Crop
-from napari_fbrs.training.data import Source
 from napari_fbrs.training.precision import Precision
 from napari_fbrs.training.sampling import centred_click
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_fbrs.evaluation.datasets import LabelledImage
 from napari_fbrs.training.augmentation import augment
 from napari_fbrs.training.crops import Window, choose_window, cut
-from napari_fbrs.training.data import LabelledImage
 
 SHAPES = [(64, 64), (48, 64), (64, 48)]
 seeds = st.integers(0, 2**32 - 1)

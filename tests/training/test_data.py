@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from napari_fbrs.errors import InputError
-from napari_fbrs.training.data import LabelledImage, Mixture, Source, as_rgb, is_validation
+from napari_fbrs.evaluation.datasets import LabelledImage, Source, as_rgb, is_validation
+from napari_fbrs.training.data import Mixture
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

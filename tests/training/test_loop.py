@@ -11,12 +11,12 @@ import torch
 
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError, ModelFileError
+from napari_fbrs.evaluation.datasets import LabelledImage
 from napari_fbrs.models.zoo import load_model
 from napari_fbrs.training import loop
 from napari_fbrs.training.batches import ClickDataset, batch_points, batch_shape, draw_crop, load_batches
 from napari_fbrs.training.command import add_arguments, configured, run
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
-from napari_fbrs.training.data import LabelledImage
 from napari_fbrs.training.export import CARD, export
 from napari_fbrs.training.loop import learning_rate, read_log, train
 from napari_fbrs.training.precision import choose_precision
