@@ -1,13 +1,16 @@
 """Interactive segmentation by clicks: f-BRS on cached features, for napari and for scripts."""
 
-from napari_fbrs import _threads  # noqa: F401  before torch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# isort: split
-from napari_fbrs.annotation.session import Session
+from napari_fbrs import _threads  # noqa: F401  before torch
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, FBRSError, InputError, ModelFileError, PredictionError
-from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
-from napari_fbrs.models.zoo import load_model
+
+if TYPE_CHECKING:
+    from napari_fbrs.annotation.session import Session
+    from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+    from napari_fbrs.models.zoo import load_model
 
 __all__ = [
     "CancelledError",
@@ -23,3 +26,21 @@ __all__ = [
     "Session",
     "load_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch, which takes seconds, only when it is asked for."""
+    rooms = {
+        "Prediction": "napari_fbrs.inference.predictor",
+        "Predictor": "napari_fbrs.inference.predictor",
+        "PredictorSettings": "napari_fbrs.inference.predictor",
+        "Session": "napari_fbrs.annotation.session",
+        "load_model": "napari_fbrs.models.zoo",
+    }
+    if name not in rooms:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(rooms[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -473,6 +473,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     import dataclasses
     import json
 
+    from napari_fbrs.annotation.output import replacing
     from napari_fbrs.evaluation.datasets import Source
     from napari_fbrs.evaluation.noc import evaluate, sample_objects, summary
 
@@ -490,7 +491,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.json is not None:
         each = [dataclasses.asdict(s) | dataclasses.asdict(r) for s, r in zip(samples, runs, strict=True)]
         record = {"model": predictor.model.fingerprint, "mode": predictor.mode, "figures": figures, "runs": each}
-        args.json.write_text(json.dumps(record, indent=1))
+        with replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(record, indent=1))
     return 0
 
 

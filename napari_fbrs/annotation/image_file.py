@@ -280,14 +280,7 @@ def _read_tiff(path: Path) -> tuple[Array, bool]:
         series = file.series[0]
         page = series.keyframe
         compression = getattr(page.compression, "name", str(page.compression))
-        try:
-            pixels = series.asarray()
-        except ValueError as error:
-            if "imagecodecs" in str(error):
-                raise InputError(
-                    f"{path.name} is compressed by {compression}, which needs one more package: pip install imagecodecs"
-                ) from error
-            raise
+        pixels = series.asarray()
         palette = None if file.is_imagej else page.colormap
         alpha = page.extrasamples[:1] in ((1,), (2,))
         photometric = tifffile.PHOTOMETRIC(page.photometric).name

@@ -20,6 +20,7 @@ from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
 
+_SESSION = "napari-fbrs session"  # key in the metadata of a Labels layer: lives as long as the masks do
 _ADDED = "added"
 _CHANGES = (_ADDED, "removed", "changed")
 
@@ -63,9 +64,7 @@ class Annotator(QObject):
         self.viewer = viewer
         self.layers = layers
         self.labels = LayerLabels(layers.labels)
-        image = AnnotatedImage(level_0(layers.image), rgb=layers.image.rgb)
-        largest = int(layers.labels.data.max())  # a lazy array has been refused
-        self.session = Session(image, predictor, labels=self.labels, first_object=largest + 1)
+        self.session = self._resumed_session(predictor) or self._new_session(predictor)
         self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
         self.result: Result | None = None
         self.worker = LatestWorker(self)
@@ -76,6 +75,7 @@ class Annotator(QObject):
             points.events.data.connect(self._points_changed)
         layers.labels.events.paint.connect(self._painted)
         self.read_points()
+        self._write_points()
 
     def close(self) -> None:
         """Stop computing and listening; layers stay as they are."""
@@ -189,6 +189,22 @@ class Annotator(QObject):
     def redo(self) -> None:
         """Do again what was taken back last."""
         self._step(self.session.redo)
+
+    def _new_session(self, predictor: Predictor) -> Session:
+        layers = self.layers
+        image = AnnotatedImage(level_0(layers.image), rgb=layers.image.rgb)
+        largest = int(layers.labels.data.max())  # a lazy array has been refused
+        session = Session(image, predictor, labels=self.labels, first_object=largest + 1)
+        layers.labels.metadata[_SESSION] = session
+        return session
+
+    def _resumed_session(self, predictor: Predictor) -> Session | None:
+        """Return the session that an annotator before this one, now closed, kept with the same Labels layer."""
+        session = self.layers.labels.metadata.get(_SESSION)
+        if not isinstance(session, Session) or session.image.data is not level_0(self.layers.image):
+            return None
+        session.predictor, session.labels = predictor, self.labels
+        return session
 
     def _step(self, step: Callable[[], object]) -> None:
         self.worker.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import napari
 
 from napari_fbrs.gui.widget import FBRSWidget
@@ -15,10 +17,12 @@ def open_demo() -> tuple[napari.Viewer, FBRSWidget]:
     viewer.add_image(data, **options)
     widget = FBRSWidget(viewer)
     viewer.window.add_dock_widget(widget, name="f-BRS interactive segmentation", area="right")
+    viewer.reset_view()  # the widget has taken room from the canvas
     widget.start()
     return viewer, widget
 
 
 if __name__ == "__main__":
     open_demo()
-    napari.run()
+    with suppress(KeyboardInterrupt):  # Ctrl+C in the terminal closes it
+        napari.run()

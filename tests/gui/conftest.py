@@ -91,8 +91,16 @@ class Bench:
     def __init__(self, viewer: Any, qtbot: Any) -> None:
         self.viewer = viewer
         self.qtbot = qtbot
-        self.widget = FBRSWidget(viewer)
-        viewer.window.add_dock_widget(self.widget, name="f-BRS", area="right")
+        self.widget: FBRSWidget = None
+        self.open_widget()
+
+    def open_widget(self) -> None:
+        """Dock the widget, closing the one that was there."""
+        if self.widget is not None:
+            self.widget.close()
+            self.viewer.window.remove_dock_widget(self.widget)
+        self.widget = FBRSWidget(self.viewer)
+        self.viewer.window.add_dock_widget(self.widget, name="f-BRS", area="right")
 
     def add_image(self, pixels: np.ndarray, **options: Any) -> Image:
         image = self.viewer.add_image(pixels, **options)

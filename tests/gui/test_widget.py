@@ -240,17 +240,55 @@ def test_points_outside_the_image_are_refused(disc_bench):
     assert len(disc_bench.annotator.layers.positive.data) == 0
 
 
-def test_closing_the_widget_leaves_layers_and_starting_again_goes_on(disc_bench, discs):
+def test_layers_deleted_come_back_with_the_next_start(disc_bench):
     disc_bench.click(40, 50)
     disc_bench.settle()
     before = disc_bench.labels.copy()
     layers = disc_bench.annotator.layers
     disc_bench.viewer.layers.remove(layers.positive)
     disc_bench.viewer.layers.remove(layers.labels)
-    disc_bench.widget.start()
-    disc_bench.wait(lambda: disc_bench.widget.start_button.isEnabled())
+    disc_bench.start()
     disc_bench.settle()
     assert layers.labels in disc_bench.viewer.layers
     assert layers.positive in disc_bench.viewer.layers
     np.testing.assert_array_equal(disc_bench.labels, before)
+    assert len(disc_bench.viewer.layers) == 4
+
+
+def test_another_image_in_between_changes_nothing(disc_bench, discs):
+    first = disc_bench.annotator.layers.image
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    disc_bench.press("N")
+    disc_bench.click(40, 60)
+    disc_bench.settle()
+    before = disc_bench.labels.copy()
+    disc_bench.add_image(np.zeros((60, 60), dtype=np.uint8), name="other")
+    disc_bench.start()
+    disc_bench.click(30, 30)
+    disc_bench.settle()
+    disc_bench.widget.image.value = first
+    disc_bench.start()
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels, before)
+    assert disc_bench.annotator.session.object == 2
+    disc_bench.click(40, 80)
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels == 2, discs.mask((80, 100), [Click(40, 60), Click(40, 80)]))
+    disc_bench.annotator.undo()
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels, before)
+
+
+def test_closing_and_opening_the_widget_goes_on_where_it_was(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    before = disc_bench.labels.copy()
+    disc_bench.open_widget()
+    disc_bench.start()
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels, before)
+    disc_bench.annotator.undo()
+    disc_bench.settle()
+    assert not disc_bench.labels.any()
     assert len(disc_bench.viewer.layers) == 4
