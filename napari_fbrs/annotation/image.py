@@ -110,10 +110,17 @@ class Image:
         InputError
             If the position lies outside the image.
         """
-        pixels: npt.NDArray[Any] = np.asarray(self.data[self._inside(index).select(slice(None), slice(None))])
+        pixels: npt.NDArray[Any] = np.asarray(self.data[self.checked(index).select(slice(None), slice(None))])
         return make_plane(pixels.swapaxes(0, 1) if index.transposed else pixels, limits)
 
-    def _inside(self, index: PlaneIndex) -> PlaneIndex:
+    def checked(self, index: PlaneIndex) -> PlaneIndex:
+        """Return a resolved plane as it is.
+
+        Raises
+        ------
+        InputError
+            If the position lies outside the image.
+        """
         others = [extent for axis, extent in enumerate(self.shape) if axis not in index.axes]
         if not all(0 <= at < extent for at, extent in zip(index.position, others, strict=True)):
             raise InputError(f"there is no plane {index.position} in an image of shape {self.shape}")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.annotation.image import PlaneIndex
+from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
 
 Indices = tuple[npt.NDArray[np.intp], ...]
@@ -135,6 +136,11 @@ def mask_change(
         The object.
     old, new : PlaneMask or None
         None is an empty mask.
+
+    Raises
+    ------
+    InputError
+        If the label image's dtype cannot hold the label.
     """
     masks = [mask for mask in (old, new) if mask is not None]
     if not masks:
@@ -147,6 +153,11 @@ def mask_change(
         max(m.crop.column_max for m in masks),
     )
     labels = store.read(plane.select(*around.slices))
+    if label > np.iinfo(labels.dtype).max:  # would be written as another object
+        raise InputError(
+            f"object {label} does not fit into labels of {labels.dtype}, which hold at most "
+            f"{np.iinfo(labels.dtype).max}: convert them to int32 to go on"
+        )
     labels = labels.T if plane.transposed else labels
     was, is_ = (_within(mask, around) for mask in (old, new))
     gone = was & ~is_ & (labels == label)

@@ -146,7 +146,8 @@ class Session:
         before = self.refinement(place)
         after = replace(before, threshold=threshold)
         last = next(self.history.newest_first(), None)
-        if last is not None and last.place == place and replace(last.before, threshold=threshold) == after:
+        joins = last is not None and last.place == place and replace(last.before, threshold=threshold) == after
+        if last is not None and joins and not self.history.can_redo:
             self._refinements[place] = last.after = after
         else:
             self.edit(place, after)
@@ -241,7 +242,7 @@ class Session:
         InputError
             If the plane does not fit the image.
         """
-        return Place(self.object, PlaneIndex(position, axes).resolved(self.image.ndim))
+        return Place(self.object, self.image.checked(PlaneIndex(position, axes).resolved(self.image.ndim)))
 
     def next_object(self) -> int:
         """Turn to a new object with the next free label, and return it; stay where nothing has been clicked yet."""
@@ -270,10 +271,20 @@ class Session:
         """Do the step undone last again, clicks and pixels together, and return it; None when there is none."""
         step = self.history.redo()
         if step is not None:
+            self._rebase(step)
             if step.change is not None:
                 step.change.do(self.labels)
             self._went(step, step.after, step.after, step.mask_after)
         return step
+
+    def _rebase(self, step: Step) -> None:
+        """Have a step start from the mask shown now: one before it may have been shown while this one was undone."""
+        if step.place is None or step.change is None:
+            return
+        shown, mask = self._shown.get(step.place, (None, None))
+        if mask is not step.mask_before:
+            step.change = mask_change(self.labels, step.place.plane, step.place.object, mask, step.mask_after)
+            step.shown_before, step.mask_before = shown, mask
 
     def _went(self, step: Step, now: Refinement, shown: Refinement | None, mask: PlaneMask | None) -> None:
         if step.place is None:
