@@ -48,19 +48,20 @@ def test_layers_that_cannot_serve_are_refused(bench, discs, role, make, message)
 def test_a_click_belongs_to_the_plane_it_was_made_on(bench, discs):
     bench.add_image(np.zeros((6, 80, 100), dtype=np.uint16))
     bench.start()
-    for z, column in ((2, 20), (4, 60)):
+    for z, column in ((0, 20), (4, 60)):
         bench.viewer.dims.set_point(0, z)
         bench.click(z, 40, column)
         bench.settle()
     expected = np.zeros((6, 80, 100), dtype=bool)
-    expected[2] = discs.mask((80, 100), [Click(40, 20)])
+    expected[0] = discs.mask((80, 100), [Click(40, 20)])
     expected[4] = discs.mask((80, 100), [Click(40, 60)])
     np.testing.assert_array_equal(bench.labels == 1, expected)
+    assert bench.viewer.dims.nsteps[0] == 6  # points add no planes
     bench.viewer.dims.set_point(0, 0)
     bench.annotator.undo()
     bench.settle()
     assert bench.viewer.dims.current_step[0] == 4  # one sees what is undone
-    np.testing.assert_array_equal((bench.labels == 1).any(axis=(1, 2)), [False, False, True, False, False, False])
+    np.testing.assert_array_equal((bench.labels == 1).any(axis=(1, 2)), [True, False, False, False, False, False])
 
 
 def test_a_click_on_a_plane_of_other_axes(bench, discs):
