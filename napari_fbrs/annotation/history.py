@@ -53,8 +53,8 @@ class Step:
         The same for pixels painted by hand.
     change : LabelChange or None
         Pixels changed; None until the mask is known.
-    shown_before : Refinement or None
-        The refinement whose mask was shown before `change`.
+    shown_before, shown_after : Refinement or None
+        The refinements whose masks were shown before and after `change`; `after` may have changed since.
     mask_before, mask_after : PlaneMask or None
         The object's mask as predicted before and after `change`; None is an empty one.
     """
@@ -64,6 +64,7 @@ class Step:
     after: Refinement
     change: LabelChange | None = None
     shown_before: Refinement | None = None
+    shown_after: Refinement | None = None
     mask_before: PlaneMask | None = None
     mask_after: PlaneMask | None = None
 

@@ -204,7 +204,7 @@ class Session:
                 step.change, step.shown_before, step.mask_before = change, shown, old
             else:  # the same step computed anew, by another predictor
                 step.change = step.change.then(change)
-            step.mask_after = result.mask
+            step.shown_after, step.mask_after = result.refinement, result.mask
             self.history.trim()
         return True
 
@@ -274,7 +274,7 @@ class Session:
             self._rebase(step)
             if step.change is not None:
                 step.change.do(self.labels)
-            self._went(step, step.after, step.after, step.mask_after)
+            self._went(step, step.after, step.shown_after, step.mask_after)
         return step
 
     def _rebase(self, step: Step) -> None:

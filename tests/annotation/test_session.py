@@ -290,6 +290,21 @@ def test_thresholds_in_a_row_are_one_step(session: Session):
     np.testing.assert_array_equal(labels_of(session), after)
 
 
+def test_a_threshold_whose_mask_was_not_shown_yet_is_waited_for_again(session: Session):
+    session.click(Click(10, 12))
+    place = session.place()
+    session.set_threshold(place, 0.7)
+    session.update(place)
+    session.set_threshold(place, 0.3)  # joins the step before; its mask is not shown yet
+    session.undo()
+    assert session.waiting() == []
+    session.redo()
+    assert session.refinement(place).threshold == 0.3
+    assert session.waiting() == [place]
+    session.update(place)
+    np.testing.assert_array_equal(labels_of(session) == 1, expected_mask(session, place))
+
+
 def test_a_threshold_after_undo_is_a_step_of_its_own(session: Session):
     place = session.place()
     session.click(Click(10, 12))
@@ -500,13 +515,15 @@ class SessionMachine(RuleBasedStateMachine):
 
     def done(self) -> None:
         """Note a step; where it was joined to the last one, that one has changed."""
-        del self.snapshots[self.at + 1 :]
-        assert len(self.session.history) in (self.at, self.at + 1)
+        now = self.snapshot()
         if len(self.session.history) > self.at:
             self.at += 1
-            self.snapshots.append(self.snapshot())
-        else:
-            self.snapshots[self.at] = self.snapshot()
+            del self.snapshots[self.at :]
+            self.snapshots.append(now)
+        elif now[1] != self.snapshots[self.at][1]:
+            assert not self.session.history.can_redo
+            self.snapshots[self.at] = now
+        assert len(self.session.history) == self.at
 
     @rule(plane=planes, row=rows, column=columns, positive=signs)
     def click(self, plane: PlaneIndex, row: int, column: int, positive: bool) -> None:
