@@ -37,9 +37,7 @@ class Run:
     seconds: tuple[float, ...]
 
 
-def next_click(
-    truth: npt.NDArray[np.int_], mask: npt.NDArray[np.bool_], clicked: Iterable[Click] = ()
-) -> Click | None:
+def next_click(truth: npt.NDArray[np.int_], mask: npt.NDArray[np.bool_], clicked: Iterable[Click] = ()) -> Click | None:
     """Return the click at the pixel farthest from the border of the larger error.
 
     Parameters
