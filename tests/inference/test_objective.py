@@ -106,6 +106,18 @@ def test_every_pixel_of_the_square_must_be_met():
     assert masks_of(Click(2, 1)).met(probability)
 
 
+def test_pixels_clicked_are_met_whatever_is_around_them():
+    probability = torch.zeros((1, 1, 5, 7))
+    probability[0, 0, 2, 3] = 1
+    masks = masks_of(Click(2, 3), Click(0, 0, positive=False))
+    assert not masks.met(probability)
+    assert masks.pixels_met(probability)
+    probability[0, 0, 0, 0] = 0.6
+    assert not masks.pixels_met(probability)
+    assert not masks_of(Click(2, 4)).pixels_met(probability)
+    assert not masks_of(Click(2, 3), flip=True).pixels_met(torch.cat((probability, torch.zeros_like(probability))))
+
+
 def test_numbers_that_are_none_meet_nothing():
     assert not masks_of(Click(2, 3)).met(torch.full((1, 1, 5, 7), torch.nan))
 

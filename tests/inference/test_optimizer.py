@@ -114,6 +114,19 @@ def test_a_mask_that_no_longer_changes_ends_it():
     assert np.linalg.norm(second) == 0
 
 
+@pytest.mark.parametrize("at_the_pixel", [3.0, -3.0])
+@pytest.mark.parametrize("insist", [False, True])
+def test_an_insisting_one_goes_on_while_a_pixel_clicked_is_wrong(insist: bool, at_the_pixel: float):
+    channel = torch.full(SIZE, 3.0)
+    channel[5, 5] = at_the_pixel  # right if negative, though the rest of the click's square is wrong
+    objective = Objective(Sum(), features_of(channel), masks_of(Click(5, 5, positive=False)), insist=insist)
+    objective(np.zeros(2))
+    objective(np.array([1e-4, 0.0]))  # the same mask
+    first, second = objective.evaluations
+    assert first.gradient_norm > 0
+    assert (second.gradient_norm > 0) is (insist and at_the_pixel > 0)
+
+
 def test_effort_is_bounded():
     generator = torch.Generator().manual_seed(0)
     features = Features(torch.randn((1, 16, *SIZE), generator=generator), None, Cut.B, SIZE)
