@@ -658,6 +658,6 @@ class OvertakingMachine(RuleBasedStateMachine):
 
 
 TestSessionMachine = SessionMachine.TestCase
-TestSessionMachine.settings = settings(stateful_step_count=25)
+TestSessionMachine.settings = settings(stateful_step_count=20)
 TestOvertakingMachine = OvertakingMachine.TestCase
-TestOvertakingMachine.settings = settings(stateful_step_count=25)
+TestOvertakingMachine.settings = settings(stateful_step_count=20)
