@@ -96,6 +96,16 @@ def test_the_best_of_all_evaluations_is_kept():
     assert loss < optimum.evaluations[0].loss
 
 
+def test_the_best_is_kept_wherever_the_path_ends():
+    objective = Objective(Sum(), features_of(torch.full(SIZE, -1.0)), masks_of(Click(5, 5)))
+    for bias in (0.2, 0.9, 0.5):  # the loss falls with the bias
+        objective(np.array([0.0, bias]))
+    loss, logits, variables = objective.best
+    assert loss == min(evaluation.loss for evaluation in objective.evaluations)
+    np.testing.assert_array_equal(variables, np.array([0, 0.9], np.float32))
+    torch.testing.assert_close(logits, torch.full((1, 1, *SIZE), -0.1))
+
+
 def test_what_is_met_already_is_left_alone():
     network, features = Sum(4.0), features_of(halves(1.0, -1.0))
     before = np.array([0.01, -0.02], np.float32)
