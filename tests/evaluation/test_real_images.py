@@ -33,7 +33,7 @@ def truth_of(labels: npt.NDArray[np.int32], label: int) -> npt.NDArray[np.int_]:
 
 
 def test_coins(predictor: Predictor, coins: npt.NDArray[np.int32]):
-    # Measured: each of the 24 coins reaches 0.92 or more at the first click.
+    # Measured: each of the 24 coins reaches 0.94 or more at the first click.
     plane = predictor.prepare(skimage.data.coins())
     runs = [simulate(predictor, plane, truth_of(coins, coin), target=0.8) for coin in COINS]
     numbers = [number_of_clicks(run.ious, 0.8) for run in runs]
@@ -43,7 +43,7 @@ def test_coins(predictor: Predictor, coins: npt.NDArray[np.int32]):
 
 
 def test_coins_clicked_near_the_rim(predictor: Predictor, coins: npt.NDArray[np.int32]):
-    # Measured: each of the 24 coins reaches 0.88 or more at such a click; a user does not aim as simulated ones do.
+    # Measured: each of the 24 coins reaches 0.90 or more at such a click; a user does not aim as simulated ones do.
     plane = predictor.prepare(skimage.data.coins())
     for coin in COINS[::2]:
         truth = truth_of(coins, coin)
@@ -54,7 +54,7 @@ def test_coins_clicked_near_the_rim(predictor: Predictor, coins: npt.NDArray[np.
 
 
 def test_the_cell(predictor: Predictor):
-    # Measured: 0.86 at the first click, 0.92 at the second.
+    # Measured: 0.87 at the first click, 0.94 at the second.
     run = simulate(predictor, predictor.prepare(skimage.data.cell()), truth_of(cell_truth(), 1), target=0.9, limit=6)
     print("IoU:", [round(float(value), 2) for value in run.ious])  # noqa: T201
     assert number_of_clicks(run.ious, 0.8, limit=6) <= 2
@@ -62,21 +62,22 @@ def test_the_cell(predictor: Predictor):
 
 
 def test_a_negative_click_removes_what_it_points_at(predictor: Predictor, coins: npt.NDArray[np.int32]):
-    # Measured: two neighbours are 1.00 and 0.95 covered, and 0.96 and 0.43 after a negative click beside the second's.
+    # Measured: two neighbours are 1.00 and 0.92 covered, and 0.99 and 0.14 after a negative click beside the second's.
     session = Session(skimage.data.coins(), predictor)
     assert isinstance(session.labels, ArrayLabels)
     labels = session.labels.array
-    first, second = (coins == coins[pixel] for pixel in ((51, 215), (52, 276)))
+    first, second = (coins == coins[pixel] for pixel in ((51, 155), (51, 215)))
     steps = [labels.copy()]
-    for click in (Click(51, 215), Click(52, 276), Click(58, 282, positive=False)):
+    for click in (Click(51, 155), Click(51, 215), Click(56, 222, positive=False)):
         result = session.click(click)
         steps.append(labels.copy())
     _, one, both, without = steps
     assert np.mean(one[first]) > 0.9 > 0.1 > np.mean(one[second])
-    assert min(np.mean(both[first]), np.mean(both[second])) > 0.8
-    assert both[58, 282] == 1
-    assert without[58, 282] == 0
-    assert np.mean(without[first]) > 0.8 > 0.6 > np.mean(without[second])
+    assert np.mean(both[first]) > 0.9
+    assert both[56, 222] == 1
+    assert without[56, 222] == 0
+    assert np.mean(without[first]) > 0.8
+    assert np.mean(without[second]) < 0.9 * np.mean(both[second])
     assert result.unmet == ()
     for expected in steps[-2::-1]:
         session.undo()
