@@ -66,7 +66,7 @@ def parity_resnet34(shared: Path) -> Reference:
         weight = _reference_weight(key, tuple(value.shape), data)
         state[key] = value if weight is None else torch.from_numpy(weight)
     network.load_state_dict(state)
-    network.eval().requires_grad_(False)
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # as models are loaded
     return Reference(Model("reference", network, ModelSettings(), "reference", torch.device("cpu")), data)
 
 

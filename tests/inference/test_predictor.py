@@ -124,12 +124,12 @@ def test_the_state_says_where_the_object_is(predictor: Predictor):
 
 def test_the_same_bits_again(small: Model):
     predictor = Predictor(small)
-    first = digest(rounds_of(predictor, two_squares()))
-    assert digest(rounds_of(predictor, two_squares())) == first  # another plane: nothing cached helps
-    assert digest(rounds_of(Predictor(small, cache_bytes=0), two_squares())) == first
+    first = digest(rounds_of(predictor, two_squares(), CLICKS[:3]))
+    assert digest(rounds_of(predictor, two_squares(), CLICKS[:3])) == first  # another plane: nothing cached helps
+    assert digest(rounds_of(Predictor(small, cache_bytes=0), two_squares(), CLICKS[:3])) == first
     plane = predictor.prepare(two_squares())
     for _ in range(2):  # the second time from the cache
-        assert digest(list(predictor.replay(plane, ClickList.one_by_one(CLICKS)))) == first
+        assert digest(list(predictor.replay(plane, ClickList.one_by_one(CLICKS[:3])))) == first
 
 
 def test_the_same_bits_in_another_process(bundled: Model):
