@@ -6,6 +6,7 @@ from pathlib import Path
 import imageio.v3
 import numpy as np
 import pytest
+import torch
 
 from napari_fbrs.models.checkpoint import ModelSettings, save_model
 from napari_fbrs.models.deeplab import DeepLabArchitecture
@@ -38,7 +39,10 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "small.safetensors"
-    save_model(path, SMALL.build(), "small", ModelSettings(64, 32))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = SMALL.build()
+    save_model(path, network, "small", ModelSettings(64, 32))
     return path
 
 

@@ -13,7 +13,6 @@ from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError, ModelFileError
 from napari_fbrs.evaluation.datasets import LabelledImage
 from napari_fbrs.models.zoo import load_model
-from napari_fbrs.training import loop
 from napari_fbrs.training.batches import ClickDataset, batch_points, batch_shape, draw_crop, load_batches
 from napari_fbrs.training.command import add_arguments, configured, run
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
@@ -57,16 +56,17 @@ def test_images_without_objects():
         draw_crop(np.random.default_rng(0), lambda: empty, 1, (32, 32))
 
 
-def test_training_learns(config: TrainingConfig, in_folder, monkeypatch: pytest.MonkeyPatch):
-    losses = []
-    step = loop._Run._step
-    monkeypatch.setattr(loop._Run, "_step", lambda self, batch: losses.append(step(self, batch)) or losses[-1])
-    settings = in_folder(config, "learns", samples=200)
-    train(settings)
-    # The loss weighs what is still wrong: it falls far more slowly than errors do.
-    assert np.mean(losses[-15:]) < 0.95 * np.mean(losses[:15])
-    first, last = (line["mean_iou"] for line in (read_log(settings.folder)[0], read_log(settings.folder)[-1]))
-    assert last[-1] > first[-1] + 0.2
+def test_training_learns(config: TrainingConfig, in_folder):
+    rows, columns = np.mgrid[:32, :32]
+    disc = (rows - 15) ** 2 + (columns - 15) ** 2 < 81
+    image = torch.from_numpy(np.where(disc, 205, 55).astype(np.float32) / 255).expand(1, 3, -1, -1)
+    points = torch.tensor([[[15.0, 15.0], [-1.0, -1.0]]])
+    network = train(in_folder(config, "learns", samples=400)).network.eval()
+    with torch.no_grad():
+        logits = network(image, points)[0, 0].numpy()
+    # Measured: 0.0 before, and 0.5 to 1.1 after training from four different seeds. (The loss weighs what is still
+    # wrong and the masks of so small a network depend on the seed: neither is a measure.)
+    assert logits[disc].mean() - logits[~disc].mean() > 0.25
 
 
 @pytest.mark.parametrize("shards", [1, 2])
