@@ -111,19 +111,7 @@ class LayerLabels:
         return np.asarray(self.layer.data[index])
 
     def write(self, indices: Indices, values: Values) -> None:
-        """Set single pixels, given one index array an axis.
-
-        Raises
-        ------
-        InputError
-            If the layer's dtype cannot hold a label.
-        """
-        largest = np.iinfo(self.layer.data.dtype).max
-        if int(values.max(initial=0)) > largest:
-            raise InputError(
-                f"the Labels layer {self.layer.name!r} holds {self.layer.data.dtype}, at most {largest}: convert it to "
-                "int32 (right click on the layer) to go on"
-            )
+        """Set single pixels, given one index array an axis."""
         self.writing = True
         try:
             with self.layer.block_history():
