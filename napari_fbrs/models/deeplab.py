@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from napari_fbrs.models.guide import Guide
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate, resize
 from napari_fbrs.models.resnet import BACKBONES, OUTPUT_STRIDES, ResNet
 
@@ -33,6 +34,9 @@ class DeepLabArchitecture:
         Dilations of the three 3x3 convolutions of the pyramid pooling.
     norm_radius : float
         Radius of the click maps, in input pixels.
+    guided : bool
+        Whether the clicks, as small disks, and the mask so far also enter at the stem (Sofiiuk et al. 2021); not so in
+        the published models.
 
     Raises
     ------
@@ -46,6 +50,7 @@ class DeepLabArchitecture:
     output_stride: int = 8
     rates: tuple[int, int, int] = (12, 24, 36)
     norm_radius: float = 260.0
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -78,16 +83,23 @@ class DeepLab(InteractiveNetwork):
         self.architecture = architecture
         self.feature_extractor = _FeatureExtractor(architecture)
         self.head = _SeparableHead(architecture.channels)
+        self.guide = Guide(self.feature_extractor.backbone.stem_channels) if architecture.guided else None
+
+    @property
+    def takes_prior(self) -> bool:
+        """Whether `embed` makes use of a mask that is already there."""
+        return self.guide is not None
 
     def channels(self, cut: Cut) -> int:
         """Return the number of channels at `cut`."""
         decoder = self.architecture.channels
         return {Cut.A: self.feature_extractor.backbone.channels, Cut.B: decoder + _SKIP_CHANNELS, Cut.C: decoder}[cut]
 
-    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B) -> Features:
+    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
         """Return the features at `cut`; see `InteractiveNetwork.embed`."""
         size = (image.shape[2], image.shape[3])
-        first, x = self.feature_extractor.backbone(self.fuse(image, points))
+        guide = self.guide(points, size, prior) if self.guide is not None else None
+        first, x = self.feature_extractor.backbone(self.fuse(image, points), guide)
         skip = self.feature_extractor.skip_project(first)
         if cut is Cut.A:
             return Features(x, skip, cut, size)

@@ -84,12 +84,17 @@ class InteractiveNetwork(nn.Module, ABC):
         mixed: Tensor = self.rgb_conv(torch.cat(((image - self.mean) / self.std, maps), dim=1))
         return mixed
 
+    @property
+    def takes_prior(self) -> bool:
+        """Whether `embed` makes use of a mask that is already there."""
+        return False
+
     @abstractmethod
     def channels(self, cut: Cut) -> int:
         """Return the number of channels at `cut`: scale and bias have that many entries each."""
 
     @abstractmethod
-    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B) -> Features:
+    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
         """Return the features at `cut`: the expensive part.
 
         Parameters
@@ -100,6 +105,9 @@ class InteractiveNetwork(nn.Module, ABC):
             Clicks as `napari_fbrs.clicks.network_points` gives them.
         cut : Cut, optional
             Where to stop.
+        prior : Tensor, shape (B, 1, H, W), optional
+            The object's probability so far, in [0, 1]; None: nothing is known of it. Without `takes_prior` it changes
+            nothing.
         """
 
     @abstractmethod
@@ -114,9 +122,9 @@ class InteractiveNetwork(nn.Module, ABC):
             The auxiliary variables of f-BRS, shared by the batch. None: the untouched network.
         """
 
-    def forward(self, image: Tensor, points: Tensor) -> Tensor:
+    def forward(self, image: Tensor, points: Tensor, prior: Tensor | None = None) -> Tensor:
         """Return logits, shape (B, 1, H, W), of a plain pass."""
-        return self.decode(self.embed(image, points))
+        return self.decode(self.embed(image, points, prior=prior))
 
 
 def modulate(x: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:

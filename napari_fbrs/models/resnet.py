@@ -111,6 +111,7 @@ class ResNet(nn.Module):
             self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
             inputs = 64
         self.bn1 = nn.BatchNorm2d(inputs)
+        self.stem_channels = inputs
         self.stages = stages
         for index, (count, dilation) in enumerate(zip(counts, _DILATIONS[output_stride], strict=True)):
             if index == stages:
@@ -121,19 +122,24 @@ class ResNet(nn.Module):
         self.skip_channels = 64 * block.expansion
         self.channels = inputs
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the first stage's output (stride 4) and the last one's.
 
         Parameters
         ----------
         x : Tensor, shape (B, 3, H, W)
+        guide : Tensor, shape (B, `stem_channels`, H/2, W/2), optional
+            Added to the stem's output.
 
         Returns
         -------
         tuple of Tensor
             (B, `skip_channels`, H/4, W/4) and (B, `channels`, H/`output_stride`, W/`output_stride`).
         """
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.conv1(x)
+        if guide is not None:
+            x = x + guide
+        x = self.maxpool(self.relu(self.bn1(x)))
         first = x = self.get_submodule("layer1")(x)
         for index in range(2, self.stages + 1):
             x = self.get_submodule(f"layer{index}")(x)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -18,7 +19,8 @@ from napari_fbrs.training.augmentation import augment
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.crops import Crop, choose_window, cut
 from napari_fbrs.training.data import Mixture
-from napari_fbrs.training.sampling import initial_clicks
+from napari_fbrs.training.priors import damaged
+from napari_fbrs.training.sampling import correcting_click, initial_clicks
 
 _ATTEMPTS = 8
 _MIN_VISIBLE = 40  # pixels of the crop
@@ -36,10 +38,13 @@ class Example:
         Image and object.
     clicks : list of Click
         In pixels of the crop.
+    prior : ndarray of bool, shape (rows, columns)
+        The mask that the clicks are to correct; empty at the first ones.
     """
 
     crop: Crop
     clicks: list[Click]
+    prior: npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -53,11 +58,14 @@ class Batch:
         1 on the object, 0 off it, 255 where it does not matter.
     clicks : list of list of Click
         Of each sample.
+    prior : Tensor of uint8, shape (B, H, W)
+        Probability before the last click, 255 standing for 1; zeros where there is none.
     """
 
     image: Tensor
     target: Tensor
     clicks: list[list[Click]]
+    prior: Tensor
 
 
 class ClickDataset(Dataset[Example]):
@@ -81,7 +89,7 @@ class ClickDataset(Dataset[Example]):
         shape = batch_shape(self._config, index // self._config.batch)
         crop = draw_crop(rng, lambda: self._picked(rng), self._config.min_area, shape)
         crop = Crop(augment(crop.image, rng), crop.mask, crop.others)
-        return Example(crop, initial_clicks(crop.mask, crop.others, rng))
+        return draw_example(crop, rng, self._config.damaged_share if self._config.guided else 0.0)
 
     def _picked(self, rng: np.random.Generator) -> LabelledImage:
         assert self._mixture is not None
@@ -141,12 +149,34 @@ def draw_crop(
     return best
 
 
+def draw_example(crop: Crop, rng: np.random.Generator, damaged_share: float) -> Example:
+    """Return a crop with clicks: the first ones on its object, or one that corrects a damaged mask.
+
+    Parameters
+    ----------
+    crop : Crop
+        Image and object.
+    rng : numpy.random.Generator
+        Decides everything.
+    damaged_share : float
+        Probability of a damaged mask.
+    """
+    if rng.random() < damaged_share:
+        prior = damaged(crop.mask, crop.others, rng)
+        click = correcting_click(prior, crop.mask, rng)
+        if click is not None:
+            return Example(crop, [click], prior)
+    return Example(crop, initial_clicks(crop.mask, crop.others, rng), np.zeros_like(crop.mask))
+
+
 def collate(examples: Sequence[Example]) -> Batch:
     """Return samples of one shape as a batch."""
     images = np.stack([example.crop.image for example in examples])
     masks = np.stack([example.crop.mask for example in examples])
     image = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory
-    return Batch(image, torch.from_numpy(masks.astype(np.uint8)), [example.clicks for example in examples])
+    prior = np.stack([example.prior for example in examples]).astype(np.uint8) * 255
+    clicks = [example.clicks for example in examples]
+    return Batch(image, torch.from_numpy(masks.astype(np.uint8)), clicks, torch.from_numpy(prior))
 
 
 def batch_points(clicks: Sequence[Sequence[Click]]) -> Tensor:

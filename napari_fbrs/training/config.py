@@ -60,6 +60,10 @@ class TrainingConfig:
         Largest norm of a gradient.
     rounds : tuple of float
         Probability of 0, 1, 2, ... rounds of correcting clicks.
+    guided : bool
+        Whether the network is given a guide, if it has none yet: it then sees the mask it is to correct.
+    damaged_share : float
+        Share of the samples that start from a damaged mask and a click that corrects it, where there is a guide.
     validate_every, validation_images : int
         Samples between validations; images of each source.
     checkpoint_minutes : float
@@ -94,9 +98,11 @@ class TrainingConfig:
     backbone_lr_factor: float = 0.15
     weight_decay: float = 1e-3
     warm_up: int = 3_000
-    ema_decay: float = 0.999
+    ema_decay: float = 0.998
     clip: float = 1.0
-    rounds: tuple[float, ...] = (0.5, 0.25, 0.15, 0.1)
+    rounds: tuple[float, ...] = (0.4, 0.25, 0.2, 0.15)
+    guided: bool = True
+    damaged_share: float = 0.15
     validate_every: int = 8_000
     validation_images: int = 20
     checkpoint_minutes: float = 3.0

@@ -17,6 +17,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 _ZOOMED_SHARE = 0.4  # crops such as the predictor makes from the second click on
 _ZOOMED = (0.5, 0.85)  # its boxes are 1.4 times the object, so the object takes 0.71 of them; masks are not exact
 _ANY = (0.08, 0.9)  # the first click sees the whole image or a crop around it
+_CUT_SHARE = 0.08  # of crops: the object is cut by the edge, as by an image's
 _CLICK_SHARE = 0.5  # of the other crops: centred on a pixel of the object
 _MIN_WINDOW = 48  # pixels; the predictor has a smallest crop too
 _CLOSE_SHARE = 0.04
@@ -181,7 +182,10 @@ def _corner(
     box = _box(picture, label)
     centre = np.array([(s.start + s.stop) / 2 for s in box])
     extent = np.array(_extent(picture, label))
-    if zoomed:
+    if rng.random() < _CUT_SHARE:
+        outwards = rng.choice((-1, 1), 2) * (rng.permutation(2) == 0)
+        centre = centre + outwards * (np.array(size) / 2 - rng.uniform(-0.3, 0.3) * extent)
+    elif zoomed:
         centre = centre + rng.normal(0, 0.08, 2) * extent
     elif rng.random() < _CLICK_SHARE:
         inside = np.argwhere(picture.labels[box] == label)

@@ -25,7 +25,7 @@ from napari_fbrs.training.precision import Precision, choose_precision
 from napari_fbrs.training.sampling import correcting_click
 from napari_fbrs.training.shards import Shards
 from napari_fbrs.training.state import TrainingState, opened_state
-from napari_fbrs.training.validation import CLICKS, ValidationSet, predicted_masks, validate, validation_sets
+from napari_fbrs.training.validation import CLICKS, ValidationSet, predict, validate, validation_sets
 
 LOG = "log.jsonl"
 _LOGGER = logging.getLogger(__name__)
@@ -125,7 +125,9 @@ class _Run:
 
     def _corrected(self, batch: Batch, seeds: npt.NDArray[np.int64], network: InteractiveNetwork, part: slice) -> None:
         clicks = batch.clicks[part]
-        masks = predicted_masks(network, batch.image[part], batch_points(clicks), self.precision)
+        prior = predict(network, batch.image[part], batch_points(clicks), batch.prior[part], self.precision)
+        batch.prior[part] = prior
+        masks = prior.numpy() > 127
         for given, mask, truth, seed in zip(clicks, masks, batch.target[part].numpy(), seeds[part], strict=True):
             click = correcting_click(mask, truth == 1, np.random.default_rng(seed), truth != IGNORE)
             given.extend([click] if click else [])
@@ -148,7 +150,8 @@ class _Run:
         """Add a part's share of the gradients; return its share of the loss."""
         points = batch_points(batch.clicks[part]).to(self.precision.device)
         with self.precision.autocast():
-            logits = network(self.precision.image(batch.image[part]), points)
+            image, prior = self.precision.image(batch.image[part]), self.precision.prior(batch.prior[part])
+            logits = network(image, points, prior)
         losses = normalised_focal_loss(logits, batch.target[part].to(self.precision.device))
         loss = losses.sum() / len(batch.clicks)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -36,6 +36,10 @@ class Precision:
         on_device = image.to(self.device, non_blocking=True).float().div_(255)
         return on_device.contiguous(memory_format=torch.channels_last)
 
+    def prior(self, prior: Tensor) -> Tensor:
+        """Return 8-bit probabilities, shape (B, H, W), on the device, in [0, 1], shape (B, 1, H, W)."""
+        return prior.to(self.device, non_blocking=True)[:, None].float().div_(255)
+
 
 def choose_precision(device: str, precision: str) -> Precision:
     """Return what ``TrainingConfig.device`` and ``TrainingConfig.precision`` ask for.

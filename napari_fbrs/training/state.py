@@ -133,7 +133,18 @@ def opened_state(config: TrainingConfig, device: torch.device) -> TrainingState:
 
 
 def initial_network(config: TrainingConfig) -> DeepLab:
-    """Return the network a run starts from, on the CPU; see ``TrainingConfig.init``."""
+    """Return the network a run starts from, on the CPU; see ``TrainingConfig.init`` and ``guided``."""
+    network = _given_network(config)
+    if not config.guided or network.architecture.guided:
+        return network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        guided = dataclasses.replace(network.architecture, guided=True).build()
+    guided.load_state_dict(network.state_dict(), strict=False)  # only the guide is new, and it is silent
+    return guided
+
+
+def _given_network(config: TrainingConfig) -> DeepLab:
     if config.init is not None and not config.init.endswith(".npz"):
         network = load_model(config.init, device="cpu").network
         if not isinstance(network, DeepLab):

@@ -86,26 +86,25 @@ def _ious(network: InteractiveNetwork, crops: Sequence[Crop], precision: Precisi
     image = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
     truth = [crop.mask for crop in crops]
     masks = [np.zeros_like(mask) for mask in truth]
+    prior = torch.zeros((len(crops), *image.shape[2:]), dtype=torch.uint8)
     clicks: list[list[Click]] = [[] for _ in crops]
     ious = []
     for count in range(1, max(CLICKS) + 1):
         for given, prediction, mask in zip(clicks, masks, truth, strict=True):
             click = centred_click(prediction, mask)
             given.extend([click] if click else [])
-        masks = list(predicted_masks(network, image, batch_points(clicks), precision))
+        prior = predict(network, image, batch_points(clicks), prior, precision)
+        masks = list(prior.numpy() > 127)
         if count in CLICKS:
             ious.append([_iou(*pair) for pair in zip(masks, truth, strict=True)])
     return np.array(ious).T
 
 
-def predicted_masks(
-    network: InteractiveNetwork, image: Tensor, points: Tensor, precision: Precision
-) -> npt.NDArray[np.bool_]:
-    """Return the masks, shape (B, H, W), of 8-bit images; the network must be in evaluation mode."""
+def predict(network: InteractiveNetwork, image: Tensor, points: Tensor, prior: Tensor, precision: Precision) -> Tensor:
+    """Return the probabilities of 8-bit images, as `Batch.prior`; the network must be in evaluation mode."""
     with torch.no_grad(), precision.autocast():
-        logits = network(precision.image(image), points.to(precision.device))
-    out: npt.NDArray[np.bool_] = (logits[:, 0] > 0).cpu().numpy()
-    return out
+        logits = network(precision.image(image), points.to(precision.device), precision.prior(prior))
+    return (torch.sigmoid(logits[:, 0].float()) * 255).round().to(torch.uint8).cpu()
 
 
 def _iou(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:

@@ -1,0 +1,76 @@
+"""What else a network may be told of the clicks: where exactly they are, and the mask so far (Sofiiuk et al. 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_RADIUS = 5.0  # pixels of the network's input, that of the paper
+_HIDDEN = 16
+
+
+class Guide(nn.Module):
+    """Clicks as disks and the mask so far, for the stem of a backbone.
+
+    Untrained it is silent (all zeros), so that it can be given to a trained network.
+
+    Parameters
+    ----------
+    channels : int
+        Of the stem's output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(nn.Conv2d(3, _HIDDEN, 1), nn.LeakyReLU(0.2))
+        self.project = nn.Conv2d(_HIDDEN, channels, 3, stride=2, padding=1, bias=False)
+        nn.init.zeros_(self.project.weight)
+
+    def forward(self, points: Tensor, size: tuple[int, int], prior: Tensor | None = None) -> Tensor:
+        """Return what is added to the stem's output, shape (B, channels, rows / 2, columns / 2).
+
+        Parameters
+        ----------
+        points : Tensor, shape (B, 2N, 2)
+            Clicks as `napari_fbrs.clicks.network_points` gives them.
+        size : tuple of int
+            Rows and columns of the network's input.
+        prior : Tensor, shape (B, 1, rows, columns), optional
+            The object's probability so far; None: zeros.
+        """
+        maps = disks(points, size)
+        if prior is None:
+            prior = maps.new_zeros((maps.shape[0], 1, *size))
+        out: Tensor = self.project(self.mix(torch.cat((maps, prior.to(maps.dtype)), dim=1)))
+        return out
+
+
+def disks(points: Tensor, size: tuple[int, int], radius: float = _RADIUS) -> Tensor:
+    """Return maps that are 1 within `radius` pixels of a positive, and of a negative, click; 0 elsewhere.
+
+    Parameters
+    ----------
+    points : Tensor of float, shape (B, 2N, 2)
+        (row, column) in pixels: N positive, then N negative; a point is absent when both are negative.
+    size : tuple of int
+        Rows and columns.
+    radius : float, optional
+        In pixels.
+
+    Returns
+    -------
+    Tensor of float32, shape (B, 2, rows, columns)
+        Positive map first.
+    """
+    batch, count, _ = points.shape
+    by_sign = points.float().reshape(batch, 2, count // 2, 2)
+    rows = torch.arange(size[0], device=points.device, dtype=torch.float32)
+    columns = torch.arange(size[1], device=points.device, dtype=torch.float32)
+    present = by_sign.amax(dim=3) >= 0
+    maps = torch.zeros((batch, 2, *size), device=points.device)
+    for index in range(count // 2):
+        d_rows = (rows - by_sign[:, :, index, 0, None]).square()
+        d_columns = (columns - by_sign[:, :, index, 1, None]).square()
+        near = (d_rows[..., :, None] + d_columns[..., None, :] <= radius**2) & present[:, :, index, None, None]
+        maps = torch.maximum(maps, near.to(maps.dtype))
+    return maps
