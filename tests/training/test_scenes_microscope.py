@@ -21,7 +21,6 @@ def light() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "settings",
     ("setting", "value"),
     [
         ("blur", 3.0),

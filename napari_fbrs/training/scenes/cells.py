@@ -39,7 +39,8 @@ def _membranes(packing: Packing, size: float, rng: np.random.Generator) -> tuple
     wall = np.exp(-((packing.depth / width) ** 2))
     bright = np.float32(rng.uniform(0.4, 0.75))
     grain = 1 + 0.2 * smooth_noise(packing.labels.shape, max(size / 20, 1.2), rng)
-    return inside * grain + bright * wall * patches, float(bright), 2 * width
+    light: Field = inside * grain + bright * wall * patches
+    return light, float(bright), 2 * width
 
 
 def _cytoplasm(packing: Packing, size: float, rng: np.random.Generator) -> tuple[Field, float, float]:
@@ -48,7 +49,8 @@ def _cytoplasm(packing: Packing, size: float, rng: np.random.Generator) -> tuple
     low = rng.uniform(0.3, 0.6)
     grain = 1 + rng.uniform(0.05, 0.25) * smooth_noise(packing.labels.shape, max(size / rng.uniform(8, 25), 1.2), rng)
     ground = np.float32(rng.uniform(0.02, 0.15))
-    return ground + packing.each(low, rng.uniform(low, 0.9), rng) * dome * grain, low / 2, 2 * seam
+    light: Field = ground + packing.each(low, rng.uniform(low, 0.9), rng) * dome * grain
+    return light, low / 2, 2 * seam
 
 
 def _relief(packing: Packing, size: float, rng: np.random.Generator) -> tuple[Field, float, float]:
@@ -61,7 +63,7 @@ def _relief(packing: Packing, size: float, rng: np.random.Generator) -> tuple[Fi
     slope = np.float32(np.cos(angle)) * columns + np.float32(np.sin(angle)) * rows
     steepest = max(float(np.quantile(np.abs(slope), 0.98)), 1e-3)
     amplitude = rng.uniform(0.2, 0.45)
-    light = (0.5 + amplitude / steepest * slope).astype(np.float32)
+    light: Field = (0.5 + amplitude / steepest * slope).astype(np.float32)
     return light, amplitude / 2, max(2.0, size * 0.05)
 
 
