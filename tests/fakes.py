@@ -24,21 +24,31 @@ class BrightNetwork(InteractiveNetwork):
     """Finds what is bright, or what is near positive and far from negative clicks; counts its passes.
 
     The features are brightness and the two click maps; the logit is a weighted sum of them after scale and bias.
+    With `guided` it asks for the mask so far, and records what it is shown.
     """
 
-    def __init__(self, brightness: float = 12.0, nearness: float = 0.0, radius: float = 40.0) -> None:
+    def __init__(
+        self, brightness: float = 12.0, nearness: float = 0.0, radius: float = 40.0, *, guided: bool = False
+    ) -> None:
         super().__init__(norm_radius=radius)
+        self.guided = guided
+        self.priors: list[Tensor | None] = []
         self.weights = torch.tensor([brightness, -nearness, nearness])
         self.passes = 0
         self.decodes = 0
         self.points: list[Tensor] = []
 
+    @property
+    def takes_prior(self) -> bool:
+        return self.guided
+
     def channels(self, cut: Cut) -> int:
         del cut  # the same everywhere
         return 3
 
-    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B) -> Features:
+    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
         self.passes += 1
+        self.priors.append(prior)
         self.points.append(points.clone())
         size = (image.shape[2], image.shape[3])
         return Features(torch.cat((image[:, :1], self.dist_maps(points, size)), dim=1), None, cut, size)

@@ -21,13 +21,13 @@ from napari_fbrs.inference.first_look import candidate_crops, choose_look
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
+from napari_fbrs.inference.prior import Prior
 from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, to_crop
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.network import Cut, Features, resize
 
 MODES = MappingProxyType({"NoBRS": None, "f-BRS-A": Cut.A, "f-BRS-B": Cut.B, "f-BRS-C": Cut.C})
 DEFAULT_MODE = "f-BRS-B"
-_NETWORK_CLICKS = 8  # net_clicks_limit of f-BRS
 _CACHE_BYTES = 512 * 2**20
 
 
@@ -48,6 +48,9 @@ class PredictorSettings:
     insist : bool
         Whether the optimisation goes on while a pixel clicked is on the wrong side; as published, it stops once the
         mask hardly changes.
+    network_clicks : int or None
+        How many clicks, the first ones, the network is shown in the modes that optimise; None: all. Later ones act
+        through the optimisation alone, on features that are there already.
     """
 
     zoom: Zoom | None = field(default_factory=Zoom)
@@ -55,6 +58,7 @@ class PredictorSettings:
     flip: bool = True
     first_look: bool = False
     insist: bool = False
+    network_clicks: int | None = 8
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
@@ -75,11 +79,14 @@ class State:
         Scales and biases of f-BRS; None before the first optimisation.
     box : Crop or None
         Bounding box of the mask; None when it is empty: the next prediction looks for the object anew.
+    prior : Prior or None
+        The mask so far, as the network is shown it; stays what it was from the last click shown to the network on.
     """
 
     crop: Crop | None = None
     variables: Variables | None = None
     box: Crop | None = None
+    prior: Prior | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +122,8 @@ class Prediction:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        variables = self.state.variables
-        return self.network_probability.nbytes + (variables.nbytes if variables is not None else 0)
+        kept = (self.network_probability, self.state.variables, self.state.prior)
+        return sum(part.nbytes for part in kept if part is not None)
 
     @property
     def crop_probability(self) -> npt.NDArray[np.float32]:
@@ -266,7 +273,7 @@ class Predictor:
         looked_at = crop or Crop.whole(plane.shape)
         size = self._size(looked_at, zoomed=crop is not None)
         local = to_crop(clicks, looked_at, size)
-        features = self._features(plane, looked_at, size, local, timings)
+        features = self._features(plane, looked_at, size, local, timings, previous.prior)
         _stop_if(cancelled)
         with _timed(timings, "optimise"):
             logits, variables, evaluations = self._refine(features, local, previous.variables, cancelled)
@@ -275,7 +282,9 @@ class Predictor:
         with _timed(timings, "resize"):
             threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
             box = bounding_box(prediction.crop_mask(threshold), looked_at)
-        return replace(prediction, state=State(crop or previous.crop, variables, box))
+        shown = self._network_clicks
+        prior = previous.prior if shown and len(clicks) >= shown else Prior(looked_at, probability)
+        return replace(prediction, state=State(crop or previous.crop, variables, box, prior))
 
     def replay(self, plane: Plane, clicks: ClickList) -> Iterator[Prediction]:
         """Yield the prediction after each round of clicks, each continuing from the one before.
@@ -341,35 +350,56 @@ class Predictor:
         side = zoom.target_size if zoomed and zoom else self.settings.input_size
         return resized_shape(crop.shape, side) if side else crop.shape
 
+    @property
+    def _network_clicks(self) -> int | None:
+        return self.settings.network_clicks if MODES[self.mode] else None
+
     def _features(
-        self, plane: Plane, crop: Crop, size: tuple[int, int], clicks: Sequence[Click], timings: dict[str, float]
+        self,
+        plane: Plane,
+        crop: Crop,
+        size: tuple[int, int],
+        clicks: Sequence[Click],
+        timings: dict[str, float],
+        prior: Prior | None = None,
     ) -> Features:
         cut = MODES[self.mode]
-        points = network_points(clicks, _NETWORK_CLICKS if cut else None)
-        key = (self.model.fingerprint, plane.token, crop, size, self.settings.flip, cut, points.tobytes())
+        points = network_points(clicks, self._network_clicks)
+        if not self.model.network.takes_prior:
+            prior = None
+        told = (points.tobytes(), prior and prior.token)
+        key = (self.model.fingerprint, plane.token, crop, size, self.settings.flip, cut, told)
 
         def make() -> Features:
             with _timed(timings, "read"):
                 image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
             with _timed(timings, "embed"):
-                return self._embed(image, points, cut or Cut.B)
+                return self._embed(image, points, cut or Cut.B, prior.seen(crop, size) if prior else None)
 
         return self.cache.get(key, make)
 
     @torch.no_grad()
-    def _embed(self, image: npt.NDArray[np.float32], points: npt.NDArray[np.float32], cut: Cut) -> Features:
+    def _embed(
+        self,
+        image: npt.NDArray[np.float32],
+        points: npt.NDArray[np.float32],
+        cut: Cut,
+        prior: npt.NDArray[np.float32] | None,
+    ) -> Features:
         device = self.model.device
         batch = torch.from_numpy(image).to(device)[None]
         coordinates = torch.from_numpy(points).to(device)[None]
+        mask = torch.from_numpy(prior).to(device)[None, None] if prior is not None else None
         if self.settings.flip:
             batch = torch.cat((batch, batch.flip(3)))
             mirrored = coordinates.clone()
             present = coordinates.amax(dim=2) >= 0
             mirrored[..., 1] = torch.where(present, batch.shape[3] - 1 - coordinates[..., 1], coordinates[..., 1])
             coordinates = torch.cat((coordinates, mirrored))
+            mask = torch.cat((mask, mask.flip(3))) if mask is not None else None
         if device.type in ("cpu", "cuda"):
             batch = batch.contiguous(memory_format=torch.channels_last)
-        return self.model.network.embed(batch, coordinates, cut)
+        return self.model.network.embed(batch, coordinates, cut, mask)
 
     @torch.no_grad()
     def _decode(self, features: Features) -> Tensor:

@@ -28,7 +28,7 @@ class Sum(InteractiveNetwork):
     def channels(self, cut: Cut) -> int:
         raise NotImplementedError
 
-    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B) -> Features:
+    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
         raise NotImplementedError
 
     def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:

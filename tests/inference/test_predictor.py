@@ -206,6 +206,30 @@ def test_beyond_the_limit_a_click_needs_no_pass(network: BrightNetwork):
     assert len(predictions[-1].clicks) == 12
 
 
+def test_the_mask_so_far_is_shown_and_mirrored():
+    network = BrightNetwork(guided=True)
+    predictor = Predictor(model_of(network), settings=WHOLE)
+    first, second, _ = rounds_of(predictor, two_squares(), CLICKS[:3])
+    nothing, *priors = network.priors
+    assert nothing is None
+    for prior, prediction in zip(priors, (first, second), strict=True):
+        upright, mirrored = prior[:, 0].numpy()
+        np.testing.assert_array_equal(upright, prediction.network_probability)
+        np.testing.assert_array_equal(mirrored, prediction.network_probability[:, ::-1])
+
+
+def test_a_network_without_a_guide_is_not_shown_it(network: BrightNetwork):
+    rounds_of(Predictor(model_of(network), settings=WHOLE), two_squares())
+    assert network.priors == [None] * 4
+
+
+def test_beyond_the_limit_the_mask_shown_stays():
+    network = BrightNetwork(guided=True)
+    predictor = Predictor(model_of(network), settings=replace(WHOLE, network_clicks=3))
+    rounds_of(predictor, two_squares(), TWELVE)
+    assert network.passes == 3
+
+
 def test_without_refinement_every_click_is_shown(network: BrightNetwork):
     continued(Predictor(model_of(network), "NoBRS"), TWELVE)
     assert network.passes == 12
