@@ -63,7 +63,7 @@ def _relief(packing: Packing, size: float, rng: np.random.Generator) -> tuple[Fi
     slope = np.float32(np.cos(angle)) * columns + np.float32(np.sin(angle)) * rows
     steepest = max(float(np.quantile(np.abs(slope), 0.98)), 1e-3)
     amplitude = rng.uniform(0.2, 0.45)
-    light: Field = (0.5 + amplitude / steepest * slope).astype(np.float32)
+    light: Field = np.asarray(0.5 + amplitude / steepest * slope, dtype=np.float32)
     return light, amplitude / 2, max(2.0, size * 0.05)
 
 

@@ -98,14 +98,15 @@ class Microscope:
         return lit
 
     def _noisy(self, light: Field, rng: np.random.Generator) -> Field:
-        noisy = np.maximum(light, 0)
+        share = 0.0  # of light that is its variance
         if 0 < self.photons < _FEW_PHOTONS:
-            noisy = (rng.poisson(noisy * self.photons) / self.photons).astype(np.float32)
+            light = (rng.poisson(np.maximum(light, 0) * self.photons) / self.photons).astype(np.float32)
         elif self.photons > 0:
-            normal = rng.standard_normal(light.shape, dtype=np.float32)
-            noisy = noisy + normal * np.sqrt(noisy / np.float32(self.photons))
-        if self.read_noise > 0:
-            noisy = noisy + np.float32(self.read_noise) * rng.standard_normal(light.shape, dtype=np.float32)
+            share = 1 / self.photons
+        if share == self.read_noise == 0:
+            return light
+        variance = np.maximum(light, 0) * np.float32(share) + np.float32(self.read_noise**2)
+        noisy: Field = light + np.sqrt(variance) * rng.standard_normal(light.shape, dtype=np.float32)
         return noisy
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_fbrs.training.scenes.fields import Field, smooth_noise
+from napari_fbrs.training.scenes.fields import Field, log_uniform, smooth_noise
 from napari_fbrs.training.scenes.specimen import Labels
 
 _MOST = 220  # bodies a scene: more take time and teach nothing
@@ -117,6 +117,32 @@ def warp(shape: tuple[int, int], size: float, strength: float, rng: np.random.Ge
     sigma = max(size * 0.22, 2.0)
     amplitude = np.float32(strength * size * 0.25)
     return amplitude * smooth_noise(shape, sigma, rng), amplitude * smooth_noise(shape, sigma, rng)
+
+
+def scattered(
+    shape: tuple[int, int], size: float, distance: float, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return where bodies of `size` pixels lie, evenly or around a few points: rows and columns, shape (N, 2).
+
+    None is nearer than `distance` to another.
+    """
+    coverage = log_uniform(rng, 0.08, 0.9)
+    count = int(np.clip(coverage * shape[0] * shape[1] / (0.8 * size**2), 2, 160))
+    if rng.random() < 0.5:
+        return _apart(rng.uniform(0, 1, (count, 2)) * shape, distance)
+    middles = rng.uniform(0, 1, (max(count // 12, 1), 2)) * shape
+    reach = size * np.sqrt(12) * rng.uniform(0.4, 0.8)
+    points = middles[rng.integers(len(middles), size=count)] + rng.normal(0, reach, (count, 2))
+    return _apart(np.clip(points, 0, shape), distance)
+
+
+def _apart(points: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.float64]:
+    squares = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    kept = np.ones(len(points), dtype=bool)
+    for index in range(1, len(points)):
+        kept[index] = not (squares[index, :index] < distance**2)[kept[:index]].any()
+    apart: npt.NDArray[np.float64] = points[kept]
+    return apart
 
 
 def lattice(shape: tuple[int, int], spacing: float, jitter: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -8,15 +8,31 @@ from types import MappingProxyType
 import numpy as np
 
 from napari_fbrs.evaluation.datasets import LabelledImage
+from napari_fbrs.training.scenes.blobs import blobs
 from napari_fbrs.training.scenes.cells import cells
+from napari_fbrs.training.scenes.fibres import fibres
 from napari_fbrs.training.scenes.foams import foams
 from napari_fbrs.training.scenes.microscope import choose_microscope
 from napari_fbrs.training.scenes.nuclei import nuclei
+from napari_fbrs.training.scenes.particles import particles
 from napari_fbrs.training.scenes.specimen import Specimen
+from napari_fbrs.training.scenes.tissue import tissue
+from napari_fbrs.training.scenes.vesicles import vesicles
 
 Kind = Callable[[tuple[int, int], np.random.Generator], Specimen]
 
-KINDS: Mapping[str, Kind] = MappingProxyType({"cells": cells, "nuclei": nuclei, "foams": foams})
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "blobs": blobs,
+        "cells": cells,
+        "fibres": fibres,
+        "foams": foams,
+        "nuclei": nuclei,
+        "particles": particles,
+        "tissue": tissue,
+        "vesicles": vesicles,
+    }
+)
 _SIDES = (192, 448)  # pixels
 
 

@@ -37,12 +37,12 @@ class Specimen:
     detail: float
 
 
-def objects(labels: npt.NDArray[np.integer]) -> Labels:
+def objects(labels: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Labels:
     """Return labels whose every connected part (by edges) is an object, numbered from 1; the smallest parts are gone.
 
     Parameters
     ----------
-    labels : ndarray of int, shape (H, W)
+    labels : ndarray of int or bool, shape (H, W)
         0 is background.
     """
     parts = measure.label(labels, background=0, connectivity=1)
