@@ -18,7 +18,7 @@ from napari_fbrs.evaluation.datasets import LabelledImage, Source
 from napari_fbrs.training.augmentation import augment
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.crops import Crop, choose_window, cut
-from napari_fbrs.training.data import Mixture
+from napari_fbrs.training.data import SCENES, ComputedScenes, Mixture, Pictures
 from napari_fbrs.training.priors import damaged
 from napari_fbrs.training.sampling import correcting_click, initial_clicks
 
@@ -99,7 +99,10 @@ class ClickDataset(Dataset[Example]):
 def open_mixture(config: TrainingConfig) -> Mixture:
     """Return the training images of a run."""
     share = config.cache_mb * 2**20 // len(config.sources)
-    sources = [Source(Path(spec.path), max_bytes=share) for spec in config.sources]
+    sources: list[Pictures] = [
+        ComputedScenes(config.seed) if spec.path == SCENES else Source(Path(spec.path), max_bytes=share)
+        for spec in config.sources
+    ]
     return Mixture(sources, [spec.weight for spec in config.sources])
 
 

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, help="checkpoint and log go here; a run found here is resumed")
     parser.add_argument(
         "--source", action="append", default=[], metavar="PATH[=WEIGHT]",
-        help="zip or folder with images/ and labels/; may be repeated",
+        help="zip or folder with images/ and labels/, or 'scenes' for computed ones; may be repeated",
     )  # fmt: skip
     parser.add_argument("--init", help="model to start from: name, path, .npz of a backbone, or 'none'")
     parser.add_argument("--fine-tune", action="store_true", default=None, help="keep the backbone as it is")

@@ -19,7 +19,7 @@ class SourceSpec:
     Parameters
     ----------
     path : str
-        A zip or a folder; see `napari_fbrs.evaluation.datasets.Source`.
+        A zip or a folder, see `napari_fbrs.evaluation.datasets.Source`; or "scenes" for procedural ones.
     weight : float, optional
         Relative share of the samples.
     """

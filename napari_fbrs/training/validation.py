@@ -17,6 +17,7 @@ from napari_fbrs.models.network import InteractiveNetwork
 from napari_fbrs.training.batches import batch_points, draw_crop
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.crops import Crop
+from napari_fbrs.training.data import SCENES
 from napari_fbrs.training.precision import Precision
 from napari_fbrs.training.sampling import centred_click
 
@@ -45,6 +46,8 @@ def validation_sets(config: TrainingConfig) -> list[ValidationSet]:
     """Return ``config.validation_images`` crops of every source that has validation images."""
     sets = []
     for spec in config.sources:
+        if spec.path == SCENES:
+            continue  # what counts is what they do for real images
         source = Source(Path(spec.path), validation=True)
         if len(source) > 0:
             sets.append(ValidationSet(source.name, [_crop(source, i, config) for i in range(config.validation_images)]))

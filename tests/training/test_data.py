@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,7 +11,10 @@ import pytest
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.datasets import LabelledImage, Source, as_rgb, is_validation
+from napari_fbrs.training.batches import open_mixture
+from napari_fbrs.training.config import SourceSpec
 from napari_fbrs.training.data import Mixture
+from napari_fbrs.training.validation import validation_sets
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -109,3 +113,13 @@ def test_the_shared_sets_split_as_described():
     source, kept = Source(DATA / "ecssd.zip"), Source(DATA / "ecssd.zip", validation=True)
     assert len(source) + len(kept) == 962
     assert 0.06 < len(kept) / 962 < 0.14
+
+
+def test_scenes_are_a_source_like_others(discs: Path, config):
+    config = dataclasses.replace(config, sources=(SourceSpec(str(discs)), SourceSpec("scenes")))
+    mixture = open_mixture(config)
+    drawn = [mixture.pick(np.random.default_rng(seed)) for seed in range(12)]
+    computed = [one for one in drawn if one.image.shape[0] != 64]
+    assert 1 < len(computed) < 12
+    assert all(one.labels.any() for one in computed)
+    assert [one.name for one in validation_sets(config)] == ["discs"]

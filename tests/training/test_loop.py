@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_steps_after_the_last_checkpoint_are_forgotten(config: TrainingConfig, i
 def test_the_schedule_may_be_changed_on_resume(config: TrainingConfig, in_folder):
     train(in_folder(config, "run", samples=64), max_steps=2)
     assert train(in_folder(config, "run", samples=16)).batches == 4
+
+
+def test_a_guide_is_added_and_learns(config: TrainingConfig, in_folder):
+    plain = initial_network(dataclasses.replace(config, guided=False))
+    start = initial_network(config)
+    assert not plain.takes_prior
+    assert start.takes_prior
+    image, points = torch.rand(1, 3, 32, 32), torch.tensor([[[15.0, 15.0], [-1.0, -1.0]]])
+    with torch.no_grad():  # a new guide is silent
+        told = start.eval()(image, points, torch.ones(1, 1, 32, 32))
+        torch.testing.assert_close(plain.eval()(image, points), told, rtol=0, atol=1e-5)
+    trained = train(in_folder(config, "guided", samples=16)).network
+    assert trained.guide.project.weight.any()
+    kept = in_folder(config, "kept", samples=8, guided=False)
+    assert not train(kept).network.takes_prior
 
 
 def test_learning_rate(config: TrainingConfig):
