@@ -40,14 +40,13 @@ def smooth_noise(shape: tuple[int, int], sigma: float | tuple[float, float], rng
 
 def streaks(shape: tuple[int, int], width: float, length: float, angle: float, rng: np.random.Generator) -> Field:
     """Return noise of mean 0 and deviation 1, drawn out along an angle in radians."""
-    side = int(np.hypot(*shape)) + 2
-    along = smooth_noise((side, side), (width, length), rng)
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    rows, columns = rows - shape[0] / 2, columns - shape[1] / 2
     cos, sin = np.cos(angle), np.sin(angle)
-    field: Field = along[
-        (cos * rows - sin * columns + side / 2).astype(np.intp), (sin * rows + cos * columns + side / 2).astype(np.intp)
-    ]
+    turned = np.abs([[cos, sin], [sin, cos]]) @ shape
+    along = smooth_noise((int(turned[0]) + 3, int(turned[1]) + 3), (width, length), rng)
+    rows, columns = (np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2) for n in shape)
+    across = np.float32(cos) * rows[:, None] - np.float32(sin) * columns + np.float32(turned[0] / 2 + 1)
+    down = np.float32(sin) * rows[:, None] + np.float32(cos) * columns + np.float32(turned[1] / 2 + 1)
+    field: Field = along[across.astype(np.int32), down.astype(np.int32)]
     return field
 
 

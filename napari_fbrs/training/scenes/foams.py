@@ -17,7 +17,7 @@ def foams(shape: tuple[int, int], rng: np.random.Generator) -> Specimen:
         Ellipse(row, column, 0.55 * size * np.exp(rng.normal(0, spread)), rng.uniform(0.8, 1.25), rng.uniform(0, 7))
         for row, column in lattice(shape, size, rng.uniform(0.3, 1.1), rng)
     ]
-    packing = Packing(shape, bodies, 2.2, warp(shape, size, rng.uniform(0.02, 0.2), rng))
+    packing = Packing(shape, bodies, 1.6, warp(shape, size, rng.uniform(0.02, 0.2), rng))
     rounding = size * rng.uniform(0.02, 0.09)
     wall = max(1.6, size * log_uniform(rng, 0.03, 0.25))
     depth = blurred(packing.depth, rounding) - np.float32(0.8 * rounding + wall / 2)

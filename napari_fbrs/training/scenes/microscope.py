@@ -112,7 +112,7 @@ class Microscope:
 
 def choose_microscope(specimen: Specimen, rng: np.random.Generator) -> Microscope:
     """Return a random microscope that shows a specimen, clearly or barely."""
-    ratio = log_uniform(rng, 0.03, 0.9)  # of noise to contrast
+    ratio = log_uniform(rng, 0.03, min(0.9, 0.25 + 0.1 * specimen.detail))  # of noise to contrast
     noise = ratio * specimen.contrast
     typical = float(specimen.light.mean())
     read_share = rng.uniform(0, 0.5)

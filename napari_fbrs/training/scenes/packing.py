@@ -12,6 +12,7 @@ from napari_fbrs.training.scenes.fields import Field, log_uniform, smooth_noise
 from napari_fbrs.training.scenes.specimen import Labels
 
 _MOST = 220  # bodies a scene: more take time and teach nothing
+_NEIGHBOURHOOD = 0.4  # a body is felt as far beyond its reach, in radii: depth has no step that would show
 _FAR = np.float32(9)  # a level no body reaches
 
 
@@ -37,9 +38,9 @@ class Ellipse:
     aspect: float = 1.0
     angle: float = 0.0
 
-    def box(self, shape: tuple[int, int], reach: float) -> tuple[slice, slice]:
-        """Return the part of the plane within `reach` times its longer half axis of its centre."""
-        far = reach * self.radius * np.sqrt(max(self.aspect, 1 / self.aspect)) + 1
+    def box(self, shape: tuple[int, int], reach: float, slack: float = 0.0) -> tuple[slice, slice]:
+        """Return the part of the plane within `reach` times its longer half axis, and `slack` pixels, of its centre."""
+        far = reach * self.radius * np.sqrt(max(self.aspect, 1 / self.aspect)) + 1 + slack
         low = [int(min(max(at - far, 0), size)) for at, size in zip((self.row, self.column), shape, strict=True)]
         high = [int(min(max(at + far + 1, 0), size)) for at, size in zip((self.row, self.column), shape, strict=True)]
         return slice(low[0], high[0]), slice(low[1], high[1])
@@ -88,13 +89,15 @@ class Packing:
     ) -> None:
         self.bodies = list(bodies)
         rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
+        slack = 0.0
         if warp is not None:
+            slack = float(max(np.abs(displacement).max() for displacement in warp))
             rows, columns = rows + warp[0], columns + warp[1]
         nearest = np.zeros(shape, dtype=np.int32)
         self.level = np.full(shape, _FAR)
         second = np.full(shape, _FAR)
         for label, body in enumerate(self.bodies, start=1):
-            box = body.box(shape, reach + 0.6)
+            box = body.box(shape, reach + _NEIGHBOURHOOD, slack)
             level = body.level(rows[box], columns[box])
             here = self.level[box]
             mine = level < here
