@@ -19,8 +19,9 @@ def blobs(shape: tuple[int, int], rng: np.random.Generator) -> Specimen:
     mask = (_islands if rng.random() < 0.5 else _bent)(shape, size, rng)
     if rng.random() < 0.3:
         mask &= smooth_noise(shape, max(size / 10, 2), rng) < rng.uniform(1.2, 2.0)
-    labels = objects(mask)
     look = (_by_brightness, _by_colour, _by_texture, _by_texture, _by_edge)[int(rng.integers(5))]
+    # A texture needs some room to be recognised.
+    labels = objects(mask, (0.4 * size) ** 2 if look is _by_texture else 0)
     light, contrast, detail = look(labels > 0, size, rng)
     return Specimen(np.clip(light, 0, 1), labels, contrast, detail)
 

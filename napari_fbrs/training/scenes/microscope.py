@@ -15,6 +15,7 @@ Colour = tuple[float, float, float]
 
 _FEW_PHOTONS = 30.0  # from here on the normal distribution stands in for Poisson's
 _LEAST_STEP = 7 / 255  # contrast of what is shown
+_MOST_COUNTS = 4095  # of a camera of 12 bits
 _BLOCK = 8  # of JPEG
 
 
@@ -64,17 +65,21 @@ class Microscope:
     def photograph(self, light: Field, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         """Return the picture of light from 0 to 1, shape (H, W) or (H, W, 3), as RGB of 8 bits."""
         caught = self._noisy(self._lit(self._focused(light, rng), rng), rng)
-        tone = np.clip(caught, 0, 1)
-        if self.inverted:
-            tone = 1 - tone
-        if self.gamma != 1:
-            tone = tone ** np.float32(self.gamma)
-        black, white = np.array(self.black, np.float32), np.array(self.white, np.float32)
-        shown = black + (tone if tone.ndim == 3 else tone[..., None]) * (white - black)
-        levels = np.clip(shown, 0, 1) * np.float32(255)
-        if self.coarseness > 0:
-            levels = _compressed(levels, self.coarseness)
-        return (levels + np.float32(0.5)).astype(np.uint8)
+        counts = (np.clip(caught, 0, 1) * np.float32(_MOST_COUNTS) + np.float32(0.5)).astype(np.uint16)
+        shown = self._tones()
+        if counts.ndim == 2:
+            levels = shown[counts]
+        else:
+            levels = np.stack([shown[:, channel][counts[..., channel]] for channel in range(3)], axis=-1)
+        return levels if self.coarseness == 0 else _compressed(levels, self.coarseness)
+
+    def _tones(self) -> npt.NDArray[np.uint8]:
+        """Return the colour in which each count of the camera is shown, shape (counts, 3)."""
+        tone = np.linspace(0, 1, _MOST_COUNTS + 1)[:, None]
+        curve = (1 - tone if self.inverted else tone) ** self.gamma
+        black, white = np.array(self.black), np.array(self.white)
+        tones: npt.NDArray[np.uint8] = (np.clip(black + curve * (white - black), 0, 1) * 255 + 0.5).astype(np.uint8)
+        return tones
 
     def _focused(self, light: Field, rng: np.random.Generator) -> Field:
         sharp = blurred(light, self.blur)
@@ -155,14 +160,15 @@ def _colour(values: npt.NDArray[np.float64]) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def _compressed(levels: Field, step: float) -> Field:
+def _compressed(levels: npt.NDArray[np.uint8], step: float) -> npt.NDArray[np.uint8]:
     """Return grey levels after quantisation of their blocks' cosine transforms, coarser at higher frequencies."""
     rows, columns = levels.shape[:2]
-    padded = np.pad(levels, ((0, -rows % _BLOCK), (0, -columns % _BLOCK), (0, 0)), mode="edge")
+    padded = np.pad(levels, ((0, -rows % _BLOCK), (0, -columns % _BLOCK), (0, 0)), mode="edge").astype(np.float32)
     blocks = padded.reshape(padded.shape[0] // _BLOCK, _BLOCK, padded.shape[1] // _BLOCK, _BLOCK, 3)
     frequency = np.arange(_BLOCK, dtype=np.float32)
     steps = np.float32(step) * (1 + 0.5 * (frequency[:, None] + frequency))[None, :, None, :, None]
     spectrum = fft.dctn(blocks, axes=(1, 3), norm="ortho")
     restored = fft.idctn(np.rint(spectrum / steps) * steps, axes=(1, 3), norm="ortho")
-    picture: Field = np.clip(restored.reshape(padded.shape)[:rows, :columns], 0, 255).astype(np.float32)
+    cropped = np.clip(restored.reshape(padded.shape)[:rows, :columns], 0, 255)
+    picture: npt.NDArray[np.uint8] = (cropped + np.float32(0.5)).astype(np.uint8)
     return picture

@@ -37,16 +37,18 @@ class Specimen:
     detail: float
 
 
-def objects(labels: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Labels:
+def objects(labels: npt.NDArray[np.integer] | npt.NDArray[np.bool_], least: float = MIN_AREA) -> Labels:
     """Return labels whose every connected part (by edges) is an object, numbered from 1; the smallest parts are gone.
 
     Parameters
     ----------
     labels : ndarray of int or bool, shape (H, W)
         0 is background.
+    least : float, optional
+        Pixels of the smallest part that is kept, `MIN_AREA` or more.
     """
     parts = measure.label(labels, background=0, connectivity=1)
-    kept = np.bincount(parts.ravel()) >= MIN_AREA
+    kept = np.bincount(parts.ravel()) >= max(least, MIN_AREA)
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     renumbered: Labels = numbers[parts]

@@ -18,7 +18,8 @@ def tissue(shape: tuple[int, int], rng: np.random.Generator) -> Specimen:
     """Return regions of two or three textures, or glands in stroma."""
     make = _glands if rng.random() < 0.4 else _regions
     labels, stains, contrast, grain = make(shape, rng)
-    return Specimen(_section(stains, rng), objects(labels), contrast, grain)
+    # A texture needs some room to be recognised.
+    return Specimen(_section(stains, rng), objects(labels, (8 * grain) ** 2), contrast, grain)
 
 
 def _regions(shape: tuple[int, int], rng: np.random.Generator) -> tuple[Labels, _Stains, float, float]:
