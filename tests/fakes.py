@@ -53,7 +53,7 @@ class BrightNetwork(InteractiveNetwork):
         size = (image.shape[2], image.shape[3])
         return Features(torch.cat((image[:, :1], self.dist_maps(points, size)), dim=1), None, cut, size)
 
-    def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         self.decodes += 1
         weighted = modulate(features.x, scale, bias) * self.weights.reshape(1, -1, 1, 1)
         return weighted.sum(dim=1, keepdim=True) - 0.5 * self.weights[0]
@@ -62,8 +62,8 @@ class BrightNetwork(InteractiveNetwork):
 class NaNNetwork(BrightNetwork):
     """A network whose output is not a number."""
 
-    def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        return super().decode(features, scale, bias) * torch.nan
+    def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        return super().logits(features, scale, bias) * torch.nan
 
 
 def model_of(network: InteractiveNetwork, settings: ModelSettings | None = None) -> Model:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -34,20 +37,38 @@ class ClickMasks:
     def __init__(self, clicks: Sequence[Click], size: tuple[int, int], *, flip: bool, device: torch.device) -> None:
         masks = torch.zeros((2, 2 if flip else 1, 1, *size))
         pixels = torch.zeros_like(masks)
+        self._size = size
+        self.centres: list[tuple[int, int, int]] = []  # half, row, column of every click in view
         for click in clicks:
             if not (0 <= click.row < size[0] and 0 <= click.column < size[1]):
                 continue  # outside the crop, where the probability is 0
             for half, column in enumerate([click.column, size[1] - 1 - click.column][: 1 + flip]):
                 # Less than a pixel before the end may be rounded to it.
-                row, col = min(round(click.row), size[0] - 1), min(max(round(column), 0), size[1] - 1)
-                square = (
-                    slice(max(0, row - _RADIUS), row + _RADIUS + 1),
-                    slice(max(0, col - _RADIUS), col + _RADIUS + 1),
-                )
-                masks[0 if click.positive else 1, half, 0][square] = 1
-                pixels[0 if click.positive else 1, half, 0, row, col] = 1
+                centre = half, min(round(click.row), size[0] - 1), min(max(round(column), 0), size[1] - 1)
+                sign = 0 if click.positive else 1
+                masks[sign, :, 0][tuple(self.square(centre).T)] = 1
+                pixels[sign, :, 0][centre] = 1
+                self.centres.append(centre)
         self.positive, self.negative = masks.to(device)
         self._positive_pixels, self._negative_pixels = pixels.to(device)
+
+    def square(self, centre: tuple[int, int, int]) -> npt.NDArray[np.int64]:
+        """Return half, row and column, shape (N, 3), of the pixels around a click's; fewer at the border."""
+        half, row, column = centre
+        rows, columns = (
+            np.arange(max(0, middle - _RADIUS), min(extent, middle + _RADIUS + 1))
+            for middle, extent in zip((row, column), self._size, strict=True)
+        )
+        grid = np.meshgrid([half], rows, columns, indexing="ij")
+        return np.stack([axis.ravel() for axis in grid], axis=1)
+
+    def at(self, pixels: npt.NDArray[np.int64]) -> ClickMasks:
+        """Return the same for some pixels only (half, row and column, shape (N, 3)): masks of shape (N,)."""
+        chosen = copy.copy(self)
+        half, row, column = torch.from_numpy(pixels).to(self.positive.device).T
+        for name in ("positive", "negative", "_positive_pixels", "_negative_pixels"):
+            setattr(chosen, name, getattr(self, name)[half, 0, row, column])
+        return chosen
 
     def loss(self, probability: Tensor) -> Tensor:
         """Return the disagreement of probabilities, shape (B, 1, rows, columns), with the clicks: a scalar."""

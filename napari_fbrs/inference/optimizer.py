@@ -13,10 +13,12 @@ from scipy import optimize
 from torch import Tensor
 
 from napari_fbrs.errors import CancelledError, PredictionError
+from napari_fbrs.inference.neighbourhoods import Neighbourhoods
 from napari_fbrs.inference.objective import THRESHOLD, ClickMasks, regularisation
 from napari_fbrs.models.network import Features, InteractiveNetwork
 
 _UNCHANGED_IOU = 0.99
+_UNCHANGED = 0.02  # of probabilities at the clicks
 
 Variables = npt.NDArray[np.float32]
 
@@ -71,6 +73,9 @@ class Objective:
         Asked at every evaluation; when it answers True the optimisation ends with `CancelledError`.
     insist : bool, optional
         Whether to go on while a pixel clicked is on the wrong side, although the mask hardly changes any more.
+    local : bool, optional
+        Whether to decode only what the clicks depend on, where the network can; whether it is good enough is then
+        decided at the clicks, not by the mask.
     """
 
     def __init__(
@@ -81,12 +86,24 @@ class Objective:
         cancelled: Callable[[], bool] = lambda: False,
         *,
         insist: bool = False,
+        local: bool = False,
     ) -> None:
-        self._network, self._features, self._masks, self._cancelled = network, features, masks, cancelled
-        self._insist = insist
-        self._last_mask: Tensor | None = None
-        self.best: tuple[float, Tensor, Variables] | None = None
+        self._network, self._features, self._cancelled, self._insist = network, features, cancelled, insist
+        reach = network.reach(features.cut) if local and masks.centres else None
+        self._near = Neighbourhoods(network, features, masks, reach) if reach is not None else None
+        self._masks = self._near.masks if self._near else masks
+        self._last: Tensor | None = None
+        self.best: tuple[float, Variables] | None = None
         self.evaluations: list[Evaluation] = []
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._features.x.device
+
+    def logits(self, scale: Tensor, bias: Tensor) -> Tensor:
+        """Return the logits of the whole map, shape (B, 1, rows, columns)."""
+        return self._network.decode(self._features, scale, bias)
 
     def __call__(self, x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         """Return loss and gradient at `x`, scales then biases; a zero gradient where it is good enough."""
@@ -95,12 +112,11 @@ class Objective:
         values = torch.from_numpy(x.astype(np.float32)).to(self._features.x.device).requires_grad_()
         with torch.enable_grad():
             scale, bias = values.chunk(2)
-            logits = self._network.decode(self._features, scale, bias)
-            probability = torch.sigmoid(logits)
+            probability = torch.sigmoid((self._near or self).logits(scale, bias))
             loss = self._masks.loss(probability) + regularisation(scale, bias)
         value = float(loss.detach())
         if math.isfinite(value) and (self.best is None or value < self.best[0]):
-            self.best = (value, logits.detach(), x.astype(np.float32))
+            self.best = (value, x.astype(np.float32))
         if self._good_enough(probability.detach()):
             gradient = np.zeros_like(x)
         else:
@@ -112,11 +128,12 @@ class Objective:
     def _good_enough(self, probability: Tensor) -> bool:
         if self._masks.met(probability):
             return True
-        mask, previous = probability > THRESHOLD, self._last_mask
-        unchanged = previous is not None and _iou(mask, previous) > _UNCHANGED_IOU
-        if not unchanged:
-            self._last_mask = mask
-        return unchanged and (not self._insist or self._masks.pixels_met(probability))
+        previous, self._last = self._last, probability
+        if previous is None or (self._insist and not self._masks.pixels_met(probability)):
+            return False
+        if self._near:
+            return float((probability - previous).abs().max()) < _UNCHANGED
+        return _iou(probability > THRESHOLD, previous > THRESHOLD) > _UNCHANGED_IOU
 
 
 def optimise(objective: Objective, start: Variables) -> Optimum:
@@ -132,7 +149,10 @@ def optimise(objective: Objective, start: Variables) -> Optimum:
     optimize.fmin_l_bfgs_b(objective, start.astype(np.float64), m=20, factr=0, pgtol=1e-8, maxfun=20, maxiter=40)
     if objective.best is None:
         raise PredictionError("the network's output was not a number; choose another model or device")
-    _, logits, variables = objective.best
+    _, variables = objective.best
+    with torch.no_grad():
+        scale, bias = torch.from_numpy(variables).to(objective.device).chunk(2)
+        logits = objective.logits(scale, bias)
     return Optimum(logits, variables, tuple(objective.evaluations))
 
 

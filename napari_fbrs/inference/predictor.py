@@ -48,6 +48,9 @@ class PredictorSettings:
     insist : bool
         Whether the optimisation goes on while a pixel clicked is on the wrong side; as published, it stops once the
         mask hardly changes.
+    local : bool
+        Whether the optimisation decodes the clicks' surroundings alone, where the mode and the network allow it, and
+        ends when the probabilities at the clicks hardly change; as published, it decodes the map and looks at the mask.
     network_clicks : int or None
         How many clicks, the first ones, the network is shown in the modes that optimise; None: all. Later ones act
         through the optimisation alone, on features that are there already.
@@ -58,13 +61,14 @@ class PredictorSettings:
     flip: bool = True
     first_look: bool = False
     insist: bool = False
+    local: bool = False
     network_clicks: int | None = 8
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
         """Return the settings that suit a model."""
         zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
-        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, insist=True)
+        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, insist=True, local=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -417,7 +421,9 @@ class Predictor:
         if cut is None or len(clicks) < 2:
             return self._decode(features), start, ()
         masks = ClickMasks(clicks, features.size, flip=self.settings.flip, device=self.model.device)
-        objective = Objective(self.model.network, features, masks, cancelled, insist=self.settings.insist)
+        objective = Objective(
+            self.model.network, features, masks, cancelled, insist=self.settings.insist, local=self.settings.local
+        )
         if start is None:
             start = np.zeros(2 * self.model.network.channels(cut), dtype=np.float32)
         optimum = optimise(objective, start)

@@ -108,14 +108,19 @@ class DeepLab(InteractiveNetwork):
             x = self.feature_extractor.head(x)
         return Features(x, None, cut, size)
 
-    def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Return logits from features; see `InteractiveNetwork.decode`."""
+    def reach(self, cut: Cut) -> int | None:
+        """Return how far a logit's features lie: a position for each 3x3 convolution between."""
+        return {Cut.A: None, Cut.B: 4, Cut.C: 2}[cut]
+
+    def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Return logits from features; see `InteractiveNetwork.logits`."""
         x = modulate(features.x, scale, bias)
         if features.aside is not None:
             x = self.feature_extractor.pool(x, features.aside)
         if features.cut is not Cut.C:
             x = self.feature_extractor.head(x)
-        return resize(self.head(x), features.size)
+        out: Tensor = self.head(x)
+        return out
 
 
 class _FeatureExtractor(nn.Module):

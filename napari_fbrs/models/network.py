@@ -111,6 +111,14 @@ class InteractiveNetwork(nn.Module, ABC):
         """
 
     @abstractmethod
+    def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Return logits, shape (B, 1, h, w), at the features' resolution; see `decode`."""
+
+    def reach(self, cut: Cut) -> int | None:
+        """Return how far, in positions of the features, what decides a logit lies from it; None: anywhere."""
+        del cut
+        return None
+
     def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Return logits, shape (B, 1, H, W), from ``x * (1 + scale) + bias``: all that BRS repeats.
 
@@ -121,6 +129,7 @@ class InteractiveNetwork(nn.Module, ABC):
         scale, bias : Tensor, shape (channels,), optional
             The auxiliary variables of f-BRS, shared by the batch. None: the untouched network.
         """
+        return resize(self.logits(features, scale, bias), features.size)
 
     def forward(self, image: Tensor, points: Tensor, prior: Tensor | None = None) -> Tensor:
         """Return logits, shape (B, 1, H, W), of a plain pass."""
