@@ -102,7 +102,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_demo(commands)
     _add_models(commands)
-    _add_evaluate(commands)
+    _add_evaluate(commands, named="evaluate" in arguments[:1])
     _add_train(commands, named="train" in arguments[:1])
     return parser
 
@@ -438,62 +438,18 @@ def _models(_: argparse.Namespace) -> int:
 # evaluate
 
 
-def _add_evaluate(commands: Commands[_Parser]) -> None:
+def _add_evaluate(commands: Commands[_Parser], *, named: bool) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="how many clicks the objects of labelled images take",
         description="Let a simulated user click on objects whose masks are known, always in the middle of the largest "
         "error, until the mask has an IoU of 0.9 or after --clicks clicks, and print how many clicks that took.",
-        epilog="example:\n  napari-fbrs evaluate nuclei.zip --limit 50 --json figures.json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="zip or folder with images/NAME.* and labels/NAME.*")
-    parser.add_argument(
-        "--part", choices=("all", "validation", "training"), default="all",
-        help="validation: the tenth of the images that training leaves out (default: all)",
-    )  # fmt: skip
-    parser.add_argument("--limit", type=_count, metavar="N", help="a sample of N objects (default: all)")
-    parser.add_argument(
-        "--min-area", type=_count, default=100, metavar="N", help="smallest object (default: 100 pixels)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="decides the sample (default: 0)")
-    parser.add_argument("--clicks", type=_count, default=20, metavar="N", help="most clicks an object (default: 20)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures and every run here as well")
-    _add_prediction(parser)
-    parser.set_defaults(run=_evaluate)
+    if named:
+        from napari_fbrs.evaluation import command
 
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, found {text!r}")
-    return int(text)
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    import dataclasses
-    import json
-
-    from napari_fbrs.annotation.output import replacing
-    from napari_fbrs.evaluation.datasets import Source
-    from napari_fbrs.evaluation.noc import evaluate, sample_objects, summary
-
-    source = Source(args.data, validation={"all": None, "validation": True, "training": False}[args.part])
-    samples = sample_objects(source, args.limit, args.min_area, args.seed)
-    predictor = _predictor(args)
-    runs = []
-    for run in evaluate(predictor, source, samples, args.clicks):
-        runs.append(run)
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{len(runs)} of {len(samples)} objects")
-    figures = summary(runs, args.clicks)
-    for name, value in figures.items():
-        say(f"{name:16}{value:10.3f}".rstrip("0").rstrip("."))
-    if args.json is not None:
-        each = [dataclasses.asdict(s) | dataclasses.asdict(r) for s, r in zip(samples, runs, strict=True)]
-        record = {"model": predictor.model.fingerprint, "mode": predictor.mode, "figures": figures, "runs": each}
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(record, indent=1))
-    return 0
+        command.add_arguments(parser)
+        parser.set_defaults(run=command.run)
 
 
 # train

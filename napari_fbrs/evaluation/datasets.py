@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-import imageio.v3
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from napari_fbrs.errors import InputError
+from napari_fbrs.evaluation.files import Files
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _LABELS = (".png", ".tif", ".tiff")
@@ -101,8 +99,8 @@ class Source:
     def __init__(self, path: Path, *, validation: bool | None = False, max_bytes: int = 2**28) -> None:
         self.path = path
         self.name = path.stem if path.suffix == ".zip" else path.name
-        members, self._read = _open(path)
-        stems = {pair: PurePosixPath(pair[0]).stem for pair in _pairs(members)}
+        self._files = Files(path, ("images", "labels"))
+        stems = {pair: PurePosixPath(pair[0]).stem for pair in _pairs(self._files.names)}
         pairs = [p for p, stem in stems.items() if validation is None or is_validation(self.name, stem) is validation]
         if not pairs and not validation:
             raise InputError(f"{path} holds no images/NAME.jpg (.png, .tif) with a labels/NAME.png (.tif)")
@@ -126,7 +124,7 @@ class Source:
         return picture
 
     def _decode(self, image: str, labels: str) -> LabelledImage:
-        pixels, objects = (_decoded(name, self._read(name)) for name in (image, labels))
+        pixels, objects = self._files.image(image), self._files.labels(labels)
         if objects.ndim != 2 or objects.shape != pixels.shape[:2]:
             raise InputError(f"{self.path}: {labels} has shape {objects.shape}, its image {pixels.shape[:2]}")
         return LabelledImage(as_rgb(pixels), objects.astype(np.int32))
@@ -145,22 +143,7 @@ def as_rgb(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(array[..., :3])
 
 
-def _open(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    if path.is_dir():
-        files = [p.relative_to(path).as_posix() for folder in ("images", "labels") for p in path.glob(f"{folder}/*")]
-        return files, lambda name: (path / name).read_bytes()
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is neither a folder nor a zip of images and labels: {error}") from error
-    return archive.namelist(), archive.read
-
-
 def _pairs(members: Sequence[str]) -> list[tuple[str, str]]:
     labels = {p.stem: str(p) for p in map(PurePosixPath, members) if str(p.parent) == "labels" and p.suffix in _LABELS}
     images = {p.stem: str(p) for p in map(PurePosixPath, members) if str(p.parent) == "images" and p.suffix in _IMAGES}
     return [(images[name], labels[name]) for name in sorted(images.keys() & labels.keys())]
-
-
-def _decoded(name: str, content: bytes) -> npt.NDArray[np.generic]:
-    return np.asarray(imageio.v3.imread(io.BytesIO(content), extension=PurePosixPath(name).suffix))

@@ -1,66 +1,45 @@
-"""How many clicks the objects of a data set take."""
+"""Figures of runs: mean numbers of clicks, failures, IoU after some clicks, time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from napari_fbrs.errors import InputError
-from napari_fbrs.evaluation.datasets import Source
-from napari_fbrs.evaluation.simulation import MAX_CLICKS, Run, number_of_clicks, simulate
-from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.evaluation.objects import Dataset, Sample, truth_of
+from napari_fbrs.evaluation.simulation import MAX_CLICKS, Run, Subject, number_of_clicks, simulate
 
 TARGETS = (0.8, 0.85, 0.9)
-AFTER = (1, 2, 3, 5)
+AFTER = (1, 2, 3, 5, 10)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One object of a data set: the image's number and the object's label."""
+def evaluate(
+    subject: Subject,
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    limit: int = MAX_CLICKS,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Run]:
+    """Yield what a simulated user does on each object, to IoU 0.9 or `limit` clicks; stop where `cancelled` says so.
 
-    image: int
-    label: int
-
-
-def sample_objects(source: Source, limit: int | None, min_area: int, seed: int = 0) -> list[Sample]:
-    """Return a seeded sample of the objects of a data set, in the order of its images.
-
-    Parameters
-    ----------
-    source : Source
-        Labelled images.
-    limit : int or None
-        How many objects; None: all.
-    min_area : int
-        Smallest object, in pixels.
-    seed : int, optional
-        Decides which.
-
-    Raises
-    ------
-    InputError
-        If no object is large enough.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_fbrs.evaluation.arrays import LabelledArray
+    >>> from napari_fbrs.evaluation.baselines import Voronoi
+    >>> from napari_fbrs.evaluation.objects import sample_objects
+    >>> labels = np.zeros((2, 48, 48), dtype=int)
+    >>> labels[:, 12:36, 12:36] = 1
+    >>> dataset = LabelledArray(labels * 200.0, labels)
+    >>> [len(run.clicks) for run in evaluate(Voronoi(), dataset, sample_objects(dataset))]
+    [1, 1]
     """
-    every = [
-        Sample(image, int(label))
-        for image in range(len(source))
-        for label in np.flatnonzero(source[image].areas >= max(1, min_area))
-    ]
-    if not every:
-        raise InputError(f"{source.path} has no object of at least {min_area} pixels")
-    chosen = np.random.default_rng(seed).permutation(len(every))[:limit]
-    return [every[index] for index in sorted(chosen)]
-
-
-def evaluate(predictor: Predictor, source: Source, samples: Sequence[Sample], limit: int = MAX_CLICKS) -> Iterator[Run]:
-    """Yield what a simulated user does on each object, to IoU 0.9 or `limit` clicks."""
     for sample in samples:
-        picture = source[sample.image]
-        plane = predictor.prepare(picture.image)
-        yield simulate(predictor, plane, (picture.labels == sample.label).astype(int), limit=limit)
-        predictor.cache.clear()  # nobody comes back to this plane
+        if cancelled():
+            return
+        truth = truth_of(dataset.labels(sample.image), sample.label)
+        yield simulate(subject, dataset.plane(sample.image), truth, limit=limit)
 
 
 def summary(runs: Sequence[Run], limit: int = MAX_CLICKS) -> dict[str, float]:
@@ -73,14 +52,49 @@ def summary(runs: Sequence[Run], limit: int = MAX_CLICKS) -> dict[str, float]:
     limit : int, optional
         Most clicks of a run; what was not reached counts as that many.
     """
-    ious = [run.ious for run in runs]
-    figures = {
-        f"NoC@{target:.0%}".removesuffix("%"): float(np.mean([number_of_clicks(i, target, limit) for i in ious]))
-        for target in TARGETS
-    }
-    figures["objects"] = len(runs)
-    figures["failures at 90"] = int(sum(max(i, default=0.0) < TARGETS[-1] for i in ious))
-    for count in AFTER:
-        figures[f"IoU after {count}"] = float(np.mean([i[min(count, len(i)) - 1] for i in ious]))
-    figures["ms a click"] = 1000 * float(np.median([second for run in runs for second in run.seconds]))
+    figures: dict[str, float] = {}
+    for target in TARGETS:
+        figures[f"NoC@{_percent(target)}"] = mean_noc(runs, target, limit)
+    for target in TARGETS[1:]:
+        figures[f"failed@{_percent(target)}"] = sum(max(run.ious, default=0.0) < target for run in runs)
+    curve = mean_iou(runs, limit)
+    figures |= {f"IoU after {count}": curve[count - 1] for count in AFTER if count <= limit}
+    figures["ms a click"] = 1000 * float(np.median([second for run in runs for second in run.seconds] or [0]))
     return figures
+
+
+def mean_noc(runs: Sequence[Run], target: float, limit: int = MAX_CLICKS) -> float:
+    """Return the mean number of clicks to an IoU."""
+    return float(np.mean([number_of_clicks(run.ious, target, limit) for run in runs]))
+
+
+def mean_iou(runs: Sequence[Run], limit: int = MAX_CLICKS) -> list[float]:
+    """Return the mean IoU after 1, 2, ... `limit` clicks; a run that stopped keeps the IoU it had reached."""
+    return [float(value) for value in np.mean([held(run, limit) for run in runs], axis=0)]
+
+
+def held(run: Run, limit: int = MAX_CLICKS) -> list[float]:
+    """Return the IoU of a run after 1, 2, ... `limit` clicks, the last one kept once it has stopped."""
+    return [run.ious[min(count, len(run.ious)) - 1] if run.ious else 1.0 for count in range(1, limit + 1)]
+
+
+def spread(groups: Sequence[Sequence[Run]], limit: int = MAX_CLICKS) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of the mean numbers of clicks of several people.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of Run
+        The runs of each person over all objects.
+    limit : int, optional
+        As for `summary`.
+    """
+    figures = {}
+    for target in TARGETS:
+        values = [mean_noc(runs, target, limit) for runs in groups]
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        figures[f"NoC@{_percent(target)}"] = (float(np.mean(values)), deviation)
+    return figures
+
+
+def _percent(target: float) -> str:
+    return f"{target:.0%}".removesuffix("%")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +13,28 @@ from scipy import ndimage
 
 from napari_fbrs.clicks import Click
 from napari_fbrs.inference.plane import Plane
-from napari_fbrs.inference.predictor import Predictor
 
 THRESHOLD = 0.49
+TARGET = 0.9
 MAX_CLICKS = 20
 IGNORE = -1
+
+Mask = npt.NDArray[np.bool_]
+Attempt = Callable[[Sequence[Click]], Mask]
+
+
+class Subject(Protocol):
+    """What is measured: anything that makes masks from clicks."""
+
+    def start(self, plane: Plane) -> Attempt:
+        """Return what gives the mask of one object, called after each click with all clicks so far."""
+
+
+class User(Protocol):
+    """Who clicks."""
+
+    def __call__(self, truth: npt.NDArray[np.int_], mask: Mask, clicked: Iterable[Click] = (), /) -> Click | None:
+        """Return the next click on a wrong pixel, None when there is none to click."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +48,7 @@ class Run:
     ious : tuple of float
         IoU with the truth after each click.
     seconds : tuple of float
-        Time of each prediction.
+        Time of each mask.
     """
 
     clicks: tuple[Click, ...]
@@ -37,7 +56,7 @@ class Run:
     seconds: tuple[float, ...]
 
 
-def next_click(truth: npt.NDArray[np.int_], mask: npt.NDArray[np.bool_], clicked: Iterable[Click] = ()) -> Click | None:
+def next_click(truth: npt.NDArray[np.int_], mask: Mask, clicked: Iterable[Click] = ()) -> Click | None:
     """Return the click at the pixel farthest from the border of the larger error.
 
     Parameters
@@ -54,18 +73,38 @@ def next_click(truth: npt.NDArray[np.int_], mask: npt.NDArray[np.bool_], clicked
     Click or None
         None when no wrong pixel is left to click.
     """
-    missed, added = (truth == 1) & ~mask, (truth == 0) & mask
-    depths = [_depth(missed), _depth(added)]
-    for click in clicked:
-        for depth in depths:
-            depth[click.pixel] = 0
-    positive = depths[0].max() > depths[1].max()
-    depth = depths[0 if positive else 1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return Click(int(row), int(column), bool(positive)) if depth[row, column] > 0 else None
+    depth, positive = _larger_error(truth, mask, clicked)
+    return _click(depth, int(depth.argmax()), positive)
 
 
-def iou(truth: npt.NDArray[np.int_], mask: npt.NDArray[np.bool_]) -> float:
+class Person:
+    """A user who does not aim: somewhere in the largest error, rather deep inside it than at its border.
+
+    People do not always click in the centre of the largest error (RClicks, Antonov et al. 2024, arXiv:2410.11722). The
+    positions here are drawn among the pixels connected to its deepest one, weighted by their distance from its border.
+
+    Parameters
+    ----------
+    seed : int or sequence of int
+        The same seed clicks alike; one person clicks on one object.
+    """
+
+    def __init__(self, seed: int | Sequence[int]) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, truth: npt.NDArray[np.int_], mask: Mask, clicked: Iterable[Click] = ()) -> Click | None:
+        """Return the next click, as `next_click` does."""
+        depth, positive = _larger_error(truth, mask, clicked)
+        region, _ = ndimage.label(depth > 0)
+        depth[region != region.flat[depth.argmax()]] = 0
+        pixels = np.flatnonzero(depth)
+        if not pixels.size:
+            return None
+        weights = depth.flat[pixels]
+        return _click(depth, int(self._rng.choice(pixels, p=weights / weights.sum())), positive)
+
+
+def iou(truth: npt.NDArray[np.int_], mask: Mask) -> float:
     """Return the intersection over union of a mask with the pixels of `truth` that are 1, not counting those at -1."""
     counted = truth != IGNORE
     object_, mask = (truth == 1) & counted, mask & counted
@@ -79,49 +118,73 @@ def number_of_clicks(ious: Sequence[float], target: float, limit: int = MAX_CLIC
 
 
 def simulate(
-    predictor: Predictor,
+    subject: Subject,
     plane: Plane,
     truth: npt.NDArray[np.int_],
     *,
-    target: float = 0.9,
+    user: User = next_click,
+    target: float = TARGET,
     limit: int = MAX_CLICKS,
-    threshold: float = THRESHOLD,
 ) -> Run:
     """Click on one object until an IoU is reached.
 
     Parameters
     ----------
-    predictor : Predictor
+    subject : Subject
         What is measured.
     plane : Plane
-        From ``predictor.prepare``.
+        The image.
     truth : ndarray of int, shape (H, W)
         1 on the object, 0 off it, -1 where it does not count.
+    user : User, optional
+        Who clicks; by default always in the middle of the largest error.
     target : float, optional
         IoU at which to stop.
     limit : int, optional
         Most clicks.
-    threshold : float, optional
-        Probability from which a pixel belongs to the mask.
     """
+    attempt = subject.start(plane)
     mask = np.zeros(plane.shape, dtype=bool)
     clicks: list[Click] = []
     ious: list[float] = []
     seconds: list[float] = []
-    state = None
     while len(clicks) < limit and (not ious or ious[-1] < target):
-        click = next_click(truth, mask, clicks)
+        click = user(truth, mask, clicks)
         if click is None:
             break
         clicks.append(click)
-        prediction = predictor.predict(plane, clicks, state)
-        state, mask = prediction.state, prediction.mask(threshold)
+        start = time.perf_counter()
+        mask = attempt(clicks)
+        seconds.append(time.perf_counter() - start)
         ious.append(iou(truth, mask))
-        seconds.append(sum(prediction.timings.values()))
     return Run(tuple(clicks), tuple(ious), tuple(seconds))
 
 
-def _depth(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def replay(subject: Subject, plane: Plane, clicks: Sequence[Click]) -> Mask:
+    """Return the mask after clicks made one by one."""
+    attempt = subject.start(plane)
+    mask = np.zeros(plane.shape, dtype=bool)
+    for count in range(1, len(clicks) + 1):
+        mask = attempt(clicks[:count])
+    return mask
+
+
+def _larger_error(
+    truth: npt.NDArray[np.int_], mask: Mask, clicked: Iterable[Click]
+) -> tuple[npt.NDArray[np.float64], bool]:
+    """Return the depth of the pixels of the larger error, and whether they are missing from the mask."""
+    missed, added = _depth((truth == 1) & ~mask), _depth((truth == 0) & mask)
+    for click in clicked:
+        missed[click.pixel] = added[click.pixel] = 0
+    return (missed, True) if missed.max() > added.max() else (added, False)
+
+
+def _depth(region: Mask) -> npt.NDArray[np.float64]:
     """Return the distance to the region's border, the image's border being one."""
     depth: npt.NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
     return depth
+
+
+def _click(depth: npt.NDArray[np.float64], pixel: int, positive: bool) -> Click | None:
+    row, column = np.unravel_index(pixel, depth.shape)
+    return Click(int(row), int(column), positive) if depth[row, column] > 0 else None

@@ -11,6 +11,7 @@ from napari_fbrs.annotation.labels import ArrayLabels
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.evaluation.simulation import iou, number_of_clicks, simulate
+from napari_fbrs.evaluation.subjects import Predicting
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.samples import cell_truth, coins_truth
@@ -35,7 +36,7 @@ def truth_of(labels: npt.NDArray[np.int32], label: int) -> npt.NDArray[np.int_]:
 def test_coins(predictor: Predictor, coins: npt.NDArray[np.int32]):
     # Measured: each of the 24 coins reaches 0.94 or more at the first click.
     plane = predictor.prepare(skimage.data.coins())
-    runs = [simulate(predictor, plane, truth_of(coins, coin), target=0.8) for coin in COINS]
+    runs = [simulate(Predicting(predictor), plane, truth_of(coins, coin), target=0.8) for coin in COINS]
     numbers = [number_of_clicks(run.ious, 0.8) for run in runs]
     print("clicks to 0.8:", numbers, "IoU:", [round(float(run.ious[-1]), 2) for run in runs])  # noqa: T201
     assert max(numbers) <= 2
@@ -55,7 +56,9 @@ def test_coins_clicked_near_the_rim(predictor: Predictor, coins: npt.NDArray[np.
 
 def test_the_cell(predictor: Predictor):
     # Measured: 0.87 at the first click, 0.94 at the second.
-    run = simulate(predictor, predictor.prepare(skimage.data.cell()), truth_of(cell_truth(), 1), target=0.9, limit=6)
+    run = simulate(
+        Predicting(predictor), predictor.prepare(skimage.data.cell()), truth_of(cell_truth(), 1), target=0.9, limit=6
+    )
     print("IoU:", [round(float(value), 2) for value in run.ious])  # noqa: T201
     assert number_of_clicks(run.ious, 0.8, limit=6) <= 2
     assert number_of_clicks(run.ious, 0.9, limit=6) <= 4

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_fbrs.clicks import Click
-from napari_fbrs.evaluation.simulation import iou, next_click, number_of_clicks, simulate
+from napari_fbrs.evaluation.simulation import Person, iou, next_click, number_of_clicks, replay, simulate
+from napari_fbrs.evaluation.subjects import Predicting
+from napari_fbrs.inference.plane import make_plane
 
 
 def drawn(*rows: str) -> npt.NDArray[np.int_]:
@@ -145,7 +147,7 @@ def disc(radius: float) -> npt.NDArray[np.int_]:
 
 def test_a_simulated_user_clicks_until_it_is_good_enough():
     predictor, truth = DiscPredictor(radius=4, growth=0), disc(10)
-    run = simulate(predictor, predictor.prepare(truth), truth, target=0.8)  # type: ignore[arg-type]
+    run = simulate(Predicting(predictor), make_plane(truth), truth, target=0.8)
     assert run.clicks[0] == Click(20, 20)
     assert len(run.clicks) == len(run.ious) == len(run.seconds) > 2
     assert run.ious[-1] >= 0.8 > max(run.ious[:-1])
@@ -160,20 +162,73 @@ def test_a_simulated_user_clicks_until_it_is_good_enough():
 
 def test_a_simulated_user_gives_up():
     predictor, truth = DiscPredictor(radius=1, growth=0), disc(15)
-    run = simulate(predictor, predictor.prepare(truth), truth, target=0.99, limit=5)  # type: ignore[arg-type]
+    run = simulate(Predicting(predictor), make_plane(truth), truth, target=0.99, limit=5)
     assert len(run.clicks) == 5
     assert run.ious[-1] < 0.99
 
 
 def test_a_simulated_user_stops_when_nothing_is_wrong():
     predictor, truth = DiscPredictor(radius=4, growth=0), np.zeros((9, 9), int)
-    run = simulate(predictor, predictor.prepare(truth), truth)  # type: ignore[arg-type]
+    run = simulate(Predicting(predictor), make_plane(truth), truth)
     assert (run.clicks, run.ious, run.seconds) == ((), (), ())
 
 
 def test_the_state_is_handed_on():
     # Its cones grow by every round: without the state they would not.
     predictor, truth = DiscPredictor(radius=2, growth=2), disc(12)
-    run = simulate(predictor, predictor.prepare(truth), truth, target=2.0, limit=4)  # type: ignore[arg-type]
+    run = simulate(Predicting(predictor), make_plane(truth), truth, target=2.0, limit=4)
     mask = predictor._probability(truth.shape, run.clicks, 2 + 2 * 3) > 0.49
     assert run.ious[-1] == iou(truth, mask)
+
+
+def test_a_replay_gives_the_last_mask():
+    predictor, truth = DiscPredictor(radius=3, growth=1), disc(12)
+    run = simulate(Predicting(predictor), make_plane(truth), truth, target=2.0, limit=3)
+    mask = replay(Predicting(predictor), make_plane(truth), run.clicks)
+    assert run.ious[-1] == iou(truth, mask)
+
+
+def test_people_click_somewhere_in_the_largest_error():
+    truth = drawn(".......", ".####..", ".####..", ".####..", "......#")
+    clicks = {Person(seed)(truth, NOTHING) for seed in range(40)}
+    assert len(clicks) > 4
+    for click in clicks:
+        assert click is not None
+        assert click.positive
+        assert 1 <= click.row <= 3
+        assert 1 <= click.column <= 4  # never the speck
+
+
+def test_a_person_clicks_alike_and_another_does_not():
+    truth = disc(15)
+    nothing = np.zeros(truth.shape, bool)
+    first, again, other = (Person(seed) for seed in ([3, 1], [3, 1], [4, 1]))
+    clicks = [[person(truth, nothing) for _ in range(5)] for person in (first, again, other)]
+    assert clicks[0] == clicks[1] != clicks[2]
+
+
+def test_people_click_inside_rather_than_at_the_border():
+    truth = disc(16)
+    rng = np.random.default_rng(0)
+    clicks = [Person(int(rng.integers(2**32)))(truth, np.zeros(truth.shape, bool)) for _ in range(200)]
+    distances = [np.hypot(click.row - 20, click.column - 20) for click in clicks if click]
+    # Evenly spread positions lie 2/3 of the radius from the centre, on average; a cone's weights make that 1/2.
+    assert np.mean(distances) == pytest.approx(8, abs=0.7)
+
+
+@given(
+    arrays(np.int64, (6, 8), elements=st.integers(-1, 1)), arrays(bool, (6, 8)), st.integers(0, 99), st.integers(0, 4)
+)
+def test_people_click_on_errors_of_the_same_sign(
+    truth: npt.NDArray[np.int_], mask: npt.NDArray[np.bool_], seed: int, before: int
+):
+    clicked: list[Click] = []
+    for _ in range(before):
+        clicked += [click for click in [next_click(truth, mask, clicked)] if click]
+    aimed, click = next_click(truth, mask, clicked), Person(seed)(truth, mask, clicked)
+    assert (aimed is None) == (click is None)
+    if aimed and click:
+        assert click.positive == aimed.positive
+        assert truth[click.pixel] == int(click.positive)
+        assert mask[click.pixel] != click.positive
+        assert click.pixel not in [other.pixel for other in clicked]

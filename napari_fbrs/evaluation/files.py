@@ -1,0 +1,150 @@
+"""The files of a data set: a folder, or a zip with or without a folder around them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import imageio.v3
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+from napari_fbrs.errors import InputError
+
+_NOT_DATA = ("__MACOSX", "Thumbs.db")
+
+
+class Files:
+    """The files in some folders of a data set, by their path below its top.
+
+    Parameters
+    ----------
+    path : Path
+        Folder, or zip; in a zip the data set may lie in a folder of its own.
+    folders : tuple of str
+        Which folders are looked into.
+
+    Raises
+    ------
+    InputError
+        If `path` is neither.
+    """
+
+    def __init__(self, path: Path, folders: tuple[str, ...]) -> None:
+        self.path = path
+        self._sizes, self._read = _from_folder(path, folders) if path.is_dir() else _from_zip(path, folders)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Paths of the files, sorted."""
+        return sorted(self._sizes)
+
+    def inside(self, folder: str) -> list[str]:
+        """Return the paths of the files that lie directly in a folder, sorted."""
+        return [name for name in self.names if str(PurePosixPath(name).parent) == folder]
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+        return self._sizes[name]
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        try:
+            return self._read(name)
+        except (OSError, zipfile.BadZipFile, KeyError) as error:
+            raise InputError(f"{self.path}: cannot read {name}: {error}") from error
+
+    def image(self, name: str) -> npt.NDArray[np.generic]:
+        """Return the pixels of an image file.
+
+        Raises
+        ------
+        InputError
+            If it is damaged, or no image.
+        """
+        content, suffix = self.read(name), PurePosixPath(name).suffix.lower()
+        with self._damaged(name):
+            plugin = "tifffile" if suffix in (".tif", ".tiff") else "pillow"
+            return np.asarray(imageio.v3.imread(io.BytesIO(content), extension=suffix, plugin=plugin))
+
+    def labels(self, name: str) -> npt.NDArray[np.generic]:
+        """Return the values of a label image, which are not the colours of its palette if it has one."""
+        if PurePosixPath(name).suffix.lower() == ".png":
+            with self._damaged(name), Image.open(io.BytesIO(self.read(name))) as image:
+                if image.mode == "P":
+                    return np.asarray(image)
+        return self.image(name)
+
+    @contextmanager
+    def _damaged(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except InputError:
+            raise
+        except (OSError, ValueError, SyntaxError, struct.error, tifffile.TiffFileError) as error:
+            raise InputError(f"{self.path}: {name} is damaged, or no image: {error}") from error
+
+
+_Found = tuple[dict[str, int], Callable[[str], bytes]]
+
+
+def top_folders(path: Path) -> list[str]:
+    """Return the names of the folders at the top of a data set.
+
+    Raises
+    ------
+    InputError
+        If `path` is neither a folder nor a zip.
+    """
+    if path.is_dir():
+        return sorted(child.name for child in path.iterdir() if child.is_dir())
+    prefix, members = _members(_archive(path))
+    return sorted({name.removeprefix(prefix).split("/")[0] for name in members if name.removeprefix(prefix).count("/")})
+
+
+def _from_folder(path: Path, folders: tuple[str, ...]) -> _Found:
+    entries = (entry for folder in folders for entry in (path / folder, *path.glob(f"{folder}/*")))
+    files = (entry for entry in entries if entry.is_file() and not _is_hidden(entry.name))
+    sizes = {entry.relative_to(path).as_posix(): entry.stat().st_size for entry in files}
+    return sizes, lambda name: (path / name).read_bytes()
+
+
+def _from_zip(path: Path, folders: tuple[str, ...]) -> _Found:
+    archive = _archive(path)
+    prefix, members = _members(archive)
+    found = {name.removeprefix(prefix): archive.getinfo(name).file_size for name in members}
+    sizes = {name: size for name, size in found.items() if name.split("/")[0] in folders}
+    return sizes, lambda name: archive.read(prefix + name)
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is neither a folder nor a zip of images and labels: {error}") from error
+
+
+def _members(archive: zipfile.ZipFile) -> tuple[str, list[str]]:
+    """Return the folder around the data set ("" for none), and the files in it."""
+    names = [m.filename for m in archive.infolist() if not m.is_dir()]
+    names = [name for name in names if not any(map(_is_hidden, name.split("/")))]
+    tops = {name.split("/")[0] for name in names if "/" in name}
+    prefix = f"{tops.pop()}/" if len(tops) == 1 else ""
+    return prefix, [name for name in names if name.startswith(prefix)]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _NOT_DATA
