@@ -336,7 +336,7 @@ class Predictor:
         for crop in crops:
             _stop_if(cancelled)
             size = self._size(crop, zoomed=True)
-            features = self._features(plane, crop, size, to_crop(clicks, crop, size), timings)
+            features = self._features(plane, crop, size, to_crop(clicks, crop, size), timings, flip=False)
             with _timed(timings, "embed"):
                 looks.append(self._probability(self._decode(features)))
         best = choose_look(crops, looks)
@@ -366,19 +366,22 @@ class Predictor:
         clicks: Sequence[Click],
         timings: dict[str, float],
         prior: Prior | None = None,
+        *,
+        flip: bool | None = None,
     ) -> Features:
         cut = MODES[self.mode]
         points = network_points(clicks, self._network_clicks)
         if not self.model.network.takes_prior:
             prior = None
+        flip = self.settings.flip if flip is None else flip
         told = (points.tobytes(), prior and prior.token)
-        key = (self.model.fingerprint, plane.token, crop, size, self.settings.flip, cut, told)
+        key = (self.model.fingerprint, plane.token, crop, size, flip, cut, told)
 
         def make() -> Features:
             with _timed(timings, "read"):
                 image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
             with _timed(timings, "embed"):
-                return self._embed(image, points, cut or Cut.B, prior.seen(crop, size) if prior else None)
+                return self._embed(image, points, cut or Cut.B, prior.seen(crop, size) if prior else None, flip)
 
         return self.cache.get(key, make)
 
@@ -389,12 +392,13 @@ class Predictor:
         points: npt.NDArray[np.float32],
         cut: Cut,
         prior: npt.NDArray[np.float32] | None,
+        flip: bool,
     ) -> Features:
         device = self.model.device
         batch = torch.from_numpy(image).to(device)[None]
         coordinates = torch.from_numpy(points).to(device)[None]
         mask = torch.from_numpy(prior).to(device)[None, None] if prior is not None else None
-        if self.settings.flip:
+        if flip:
             batch = torch.cat((batch, batch.flip(3)))
             mirrored = coordinates.clone()
             present = coordinates.amax(dim=2) >= 0
@@ -430,7 +434,7 @@ class Predictor:
         return optimum.logits, optimum.variables, optimum.evaluations
 
     def _probability(self, logits: Tensor) -> npt.NDArray[np.float32]:
-        if self.settings.flip:
+        if len(logits) == 2:  # the mirrored half
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
         probability: npt.NDArray[np.float32] = torch.sigmoid(logits)[0, 0].cpu().numpy()
         if not np.isfinite(probability).all():
