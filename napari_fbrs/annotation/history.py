@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import LabelChange, PlaneMask
 from napari_fbrs.clicks import ClickList
+from napari_fbrs.inference.first_look import Expected
 
 MAX_STEPS = 1000
 MAX_BYTES = 256 * 2**20
@@ -26,11 +27,14 @@ class Refinement:
         Probability above which a pixel belongs to the object.
     limits : tuple of float or None
         Intensities shown to the network as black and white; None: found from the plane.
+    expected : Expected or None
+        What was known of the object's size at its first click.
     """
 
     clicks: ClickList = field(default_factory=ClickList)
     threshold: float = 0.5
     limits: tuple[float, float] | None = None
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True)

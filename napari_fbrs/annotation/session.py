@@ -16,12 +16,14 @@ from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.cache import ByteCache
+from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Plane
-from napari_fbrs.inference.predictor import Prediction, Predictor
+from napari_fbrs.inference.predictor import Prediction, Predictor, State
 from napari_fbrs.inference.zoom import bounding_box
 
 _PREDICTION_BYTES = 256 * 2**20
 _PLANES = 4
+_ALIKE = 20  # objects before, of which a new one's size is expected
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,7 @@ class Session:
         self.history = History()
         self.object = first_object
         self.threshold = 0.5  # of places not clicked on yet
+        self.extent: float | None = None  # longer side of objects not clicked on yet, in pixels; None: find out
         self._largest = first_object
         self._predictor = predictor
         self._refinements: dict[Place, Refinement] = {}
@@ -131,7 +134,8 @@ class Session:
         before = self.refinement(place)
         waiting = place in self.waiting()
         after = before.clicks.added(clicks, to_last_round=waiting)
-        self.edit(place, replace(before, clicks=after, limits=limits))
+        expected = before.expected if before.clicks else self._expected(place)
+        self.edit(place, replace(before, clicks=after, limits=limits, expected=expected))
 
     def apply(self, place: Place, edit: Edit, limits: tuple[float, float] | None = None) -> None:
         """Take over what has happened to the clicks of a place."""
@@ -143,14 +147,43 @@ class Session:
 
     def set_threshold(self, place: Place, threshold: float) -> None:
         """Change the threshold of a mask; changes in a row are one step."""
+        self._slide(place, threshold=threshold)
+
+    def set_extent(self, place: Place, extent: float | None) -> None:
+        """Say how large an object is, in pixels; changes in a row are one step.
+
+        Parameters
+        ----------
+        place : Place
+            The object and plane; it is looked at anew.
+        extent : float or None
+            Longer side of its bounding box; None: find out.
+        """
+        self.extent = extent
+        if self.refinement(place).clicks:
+            self._slide(place, expected=self._expected(place))
+
+    def _slide(self, place: Place, **values: Any) -> None:
+        """Change a setting of a place; changes in a row are one step."""
         before = self.refinement(place)
-        after = replace(before, threshold=threshold)
+        after = replace(before, **values)
         last = next(self.history.newest_first(), None)
-        joins = last is not None and last.place == place and replace(last.before, threshold=threshold) == after
+        joins = last is not None and last.place == place and replace(last.before, **values) == after
         if last is not None and joins and not self.history.can_redo:
             self._refinements[place] = last.after = after
         else:
             self.edit(place, after)
+
+    def _expected(self, place: Place) -> Expected | None:
+        """Return what is known of an object's size: what the user says, or that of the objects before it."""
+        if self.extent is not None:
+            return Expected(self.extent, certain=True)
+        extents = [
+            max(mask.crop.shape)
+            for other, (_, mask) in self._shown.items()
+            if mask is not None and other.object != place.object and other.plane.axes == place.plane.axes
+        ]
+        return Expected(float(np.median(extents[-_ALIKE:]))) if extents else None
 
     def outdate(self, place: Place) -> None:
         """Have the mask at a place computed anew, by a predictor that was exchanged."""
@@ -303,16 +336,17 @@ class Session:
         """Return the prediction after the last round, starting from the longest run of rounds that is known."""
         predictor, predictions = self._predictor, self._predictions
         rounds = refinement.clicks.rounds
+        seen = (index, refinement.limits, refinement.expected)
         prediction: Any = None
         known = len(rounds)
         while known and prediction is None:
-            prediction = predictions.peek((index, refinement.limits, rounds[:known]))
+            prediction = predictions.peek((*seen, rounds[:known]))
             known -= prediction is None
         for count in range(known + 1, len(rounds) + 1):
             plane = self._plane(index, refinement.limits)
-            state = prediction.state if prediction is not None else None
+            state = prediction.state if prediction is not None else State(expected=refinement.expected)
             prediction = predictor.predict(plane, ClickList(rounds[:count]).flat, state, cancelled=cancelled)
-            predictions.put((index, refinement.limits, rounds[:count]), prediction)
+            predictions.put((*seen, rounds[:count]), prediction)
         assert isinstance(prediction, Prediction)
         return prediction
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_fbrs.clicks import Click, ClickList, network_points
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
 from napari_fbrs.inference.cache import ByteCache
-from napari_fbrs.inference.first_look import candidate_crops, choose_look
+from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
@@ -85,12 +85,15 @@ class State:
         Bounding box of the mask; None when it is empty: the next prediction looks for the object anew.
     prior : Prior or None
         The mask so far, as the network is shown it; stays what it was from the last click shown to the network on.
+    expected : Expected or None
+        What is known of the object's size; for the first look at it.
     """
 
     crop: Crop | None = None
     variables: Variables | None = None
     box: Crop | None = None
     prior: Prior | None = None
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,9 +291,9 @@ class Predictor:
             box = bounding_box(prediction.crop_mask(threshold), looked_at)
         shown = self._network_clicks
         prior = previous.prior if shown and len(clicks) >= shown else Prior(looked_at, probability)
-        return replace(prediction, state=State(crop or previous.crop, variables, box, prior))
+        return replace(prediction, state=State(crop or previous.crop, variables, box, prior, previous.expected))
 
-    def replay(self, plane: Plane, clicks: ClickList) -> Iterator[Prediction]:
+    def replay(self, plane: Plane, clicks: ClickList, state: State | None = None) -> Iterator[Prediction]:
         """Yield the prediction after each round of clicks, each continuing from the one before.
 
         Parameters
@@ -299,8 +302,9 @@ class Predictor:
             From `prepare`.
         clicks : ClickList
             In rounds.
+        state : State, optional
+            What the first one starts from.
         """
-        state = None
         for count in range(1, len(clicks.rounds) + 1):
             prediction = self.predict(plane, ClickList(clicks.rounds[:count]).flat, state)
             state = prediction.state
@@ -318,20 +322,23 @@ class Predictor:
         assert zoom is not None
         if previous.box is not None:
             return zoom.choose(previous.crop, previous.box, clicks, plane.shape)
-        return self._first_look(plane, clicks, zoom, timings, cancelled) if self.settings.first_look else None
+        if not self.settings.first_look:
+            return None
+        return self._first_look(plane, clicks, zoom, previous.expected, timings, cancelled)
 
     def _first_look(
         self,
         plane: Plane,
         clicks: Sequence[Click],
         zoom: Zoom,
+        expected: Expected | None,
         timings: dict[str, float],
         cancelled: Callable[[], bool],
     ) -> Crop | None:
         """Return the crop in which an object of unknown size is seen best; None for the whole plane."""
-        crops = candidate_crops(plane.shape, clicks, zoom)
+        crops = candidate_crops(plane.shape, clicks, zoom, expected)
         if len(crops) == 1:
-            return None
+            return None if crops[0] == Crop.whole(plane.shape) else crops[0]
         looks = []
         for crop in crops:
             _stop_if(cancelled)
@@ -339,7 +346,7 @@ class Predictor:
             features = self._features(plane, crop, size, to_crop(clicks, crop, size), timings, flip=False)
             with _timed(timings, "embed"):
                 looks.append(self._probability(self._decode(features)))
-        best = choose_look(crops, looks)
+        best = choose_look(crops, looks, expected)
         look = Prediction(plane.shape, crops[best], looks[best], (), State())
         box = bounding_box(look.crop_mask(zoom.threshold), look.crop)
         if box is None:

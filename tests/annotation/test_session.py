@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fakes import DiscPredictor
+from fakes import BrightNetwork, DiscPredictor, model_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,6 +18,7 @@ from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError
+from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.models.checkpoint import Model
 
@@ -303,6 +304,51 @@ def test_a_threshold_whose_mask_was_not_shown_yet_is_waited_for_again(session: S
     assert session.waiting() == [place]
     session.update(place)
     np.testing.assert_array_equal(labels_of(session) == 1, expected_mask(session, place))
+
+
+def extent_of(mask: npt.NDArray[np.bool_]) -> int:
+    rows, columns = np.nonzero(mask)
+    return int(max(np.ptp(rows), np.ptp(columns)) + 1)
+
+
+def test_objects_are_expected_to_be_as_large_as_those_before(session: Session):
+    session.click(Click(10, 10))
+    assert session.refinement(session.place()).expected is None
+    first = extent_of(labels_of(session) == 1)
+    session.next_object()
+    session.click(Click(30, 30))
+    assert session.refinement(session.place()).expected == Expected(first)
+    session.click(Click(32, 30))  # what was expected at the first click stays
+    assert session.refinement(session.place()).expected == Expected(first)
+
+
+def test_a_size_said_is_certain_and_can_be_taken_back(session: Session):
+    place = session.place()
+    session.set_extent(place, 12)
+    assert len(session.history) == 0  # nothing to look at yet
+    session.click(Click(10, 10))
+    assert session.refinement(place).expected == Expected(12, certain=True)
+    for extent in (20, 30):
+        session.set_extent(place, extent)
+    assert session.waiting() == [place]
+    session.update(place)
+    assert len(session.history) == 2  # changes in a row are one step
+    session.undo()
+    assert session.refinement(place).expected == Expected(12, certain=True)
+    session.set_extent(place, None)
+    assert session.refinement(place).expected is None
+
+
+def test_a_size_decides_what_is_predicted():
+    image = np.zeros((200, 200), np.uint8)
+    image[50:70, 50:70] = 255
+    network = BrightNetwork()
+    session = Session(image, Predictor(model_of(network)))
+    session.set_extent(session.place(), 40)
+    result = session.click(Click(60, 60))
+    assert network.passes == 1
+    assert result.prediction.crop.shape == (56, 56)
+    assert result.prediction.state.expected == Expected(40, certain=True)
 
 
 def test_a_threshold_after_undo_is_a_step_of_its_own(session: Session):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_fbrs.clicks import Click
-from napari_fbrs.inference.first_look import candidate_crops, choose_look
+from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.zoom import Zoom
 
@@ -104,3 +104,28 @@ def test_an_empty_look_loses_against_one_that_sees_something():
 
 def test_a_single_look_is_the_best():
     assert choose_look(CROPS[-1:], [look(CROPS[-1], 20)]) == 0
+
+
+def test_a_certain_size_is_looked_at_alone():
+    certain = Expected(100, certain=True)
+    assert candidate_crops((1000, 1000), [Click(500, 500)], ZOOM, certain) == [Crop(430, 569, 430, 569)]
+    # What holds the clicks, the smallest crop and the plane are the bounds.
+    both = [Click(300, 500), Click(500, 500)]
+    assert candidate_crops((1000, 1000), both, ZOOM, certain)[0].shape == (281, 281)
+    assert candidate_crops((1000, 1000), both[:1], ZOOM, Expected(2, certain=True))[0].shape == (64, 64)
+    assert candidate_crops((1000, 1000), both, ZOOM, Expected(5000, certain=True)) == [Crop.whole((1000, 1000))]
+
+
+def test_an_expected_size_leaves_the_candidates():
+    clicks = [Click(500, 500)]
+    assert candidate_crops((999, 999), clicks, ZOOM, Expected(80)) == candidate_crops((999, 999), clicks, ZOOM)
+
+
+def test_an_expected_size_has_a_say():
+    # Two pairs of looks agree with each other, on a small disc and on a large one.
+    looks = [look(crop, radius) for crop, radius in zip(CROPS, (10, 10, 60, 60), strict=True)]
+    assert choose_look(CROPS, looks, Expected(20)) in (0, 1)
+    assert choose_look(CROPS, looks, Expected(120)) in (2, 3)
+    # It does not make a mask of nothing, nor outweigh what is plain to see.
+    nothing = [np.zeros((32, 32), np.float32)] * 3
+    assert choose_look(CROPS, [*nothing, look(CROPS[3], 40)], Expected(8)) == 3
