@@ -351,6 +351,15 @@ def test_training_is_wired_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "--source takes" in refused(capsys, cli.main(["train", str(tmp_path / "run"), "--source", "a=b"]))
 
 
+def test_evaluation_is_wired_in(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["evaluate", "--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in (*MODES, "random-walker", "grabcut", "boundary_GT/", "examples:"))
+    assert "there is no set.zip" in refused(capsys, cli.main(["evaluate", "set.zip"]))
+
+
 def test_help_names_every_command_and_mode(capsys: pytest.CaptureFixture[str]) -> None:
     said = {}
     for command in ([], ["segment"], ["demo"], ["models"]):
@@ -358,7 +367,9 @@ def test_help_names_every_command_and_mode(capsys: pytest.CaptureFixture[str]) -
             cli.main([*command, "--help"])
         assert stopped.value.code == 0
         said[" ".join(command)] = capsys.readouterr().out
-    assert all(word in said[""] for word in ("segment", "demo", "models", "train", "examples:", "--version"))
+    assert all(
+        word in said[""] for word in ("segment", "demo", "models", "evaluate", "train", "examples:", "--version")
+    )
     assert all(mode in said["segment"] for mode in MODES)
     assert HEADER in said["segment"]
     assert "examples:" in said["segment"]

@@ -294,10 +294,9 @@ def _specs(args: argparse.Namespace) -> dict[str, DataSpec]:
         if not path.exists():
             raise InputError(f"there is no {path}")
         spec = DataSpec(path, args.format or find_layout(path), args.part)
-        name = spec.name if spec.name not in specs else str(path)
-        if name in specs:
+        if spec in specs.values():
             raise InputError(f"{path} is given twice")
-        specs[name] = spec
+        specs[spec.name if spec.name not in specs else str(path)] = spec
     return specs
 
 

@@ -55,8 +55,9 @@ def summary(runs: Sequence[Run], limit: int = MAX_CLICKS) -> dict[str, float]:
     figures: dict[str, float] = {}
     for target in TARGETS:
         figures[f"NoC@{_percent(target)}"] = mean_noc(runs, target, limit)
+    best = [max(run.ious, default=0.0) for run in runs]
     for target in TARGETS[1:]:
-        figures[f"failed@{_percent(target)}"] = sum(max(run.ious, default=0.0) < target for run in runs)
+        figures[f"failed@{_percent(target)}"] = sum(reached < target for reached in best)
     curve = mean_iou(runs, limit)
     figures |= {f"IoU after {count}": curve[count - 1] for count in AFTER if count <= limit}
     figures["ms a click"] = 1000 * float(np.median([second for run in runs for second in run.seconds] or [0]))

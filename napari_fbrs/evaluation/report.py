@@ -72,7 +72,7 @@ def table(result: Result) -> str:
             spreads = spread(row.people, result.limit).items()
             values = {name: f"{mean:.2f} ± {deviation:.2f}" for name, (mean, deviation) in spreads}
             lines.append({"": f"  {len(row.people)} people"} | values)
-    return "\n".join([f"{result.name}, {len(result.samples)} objects", *_aligned(lines)])
+    return "\n".join([_title(result), *_aligned(lines)])
 
 
 def as_dict(result: Result) -> dict[str, Any]:
@@ -112,7 +112,9 @@ def write_plot(path: Path, results: Sequence[Result]) -> None:
             for runs in row.people:
                 axes.plot(counts, mean_iou(runs, result.limit), color=line.get_color(), alpha=0.35, linewidth=0.8)
         axes.axhline(TARGET, color="0.6", linewidth=0.8, linestyle=":")
-        axes.set(title=f"{result.name}, {len(result.samples)} objects", xlabel="clicks", ylim=(None, 1.0))
+        if any(row.people for row in result.rows):
+            axes.plot([], [], color="0.5", alpha=0.6, linewidth=0.8, label="each person")
+        axes.set(title=_title(result), xlabel="clicks", ylim=(0, 1))
         axes.set_xticks(_ticks(result.limit))
         axes.set_ylabel(f"mean IoU (runs stop at {TARGET})" if number == 1 else "")
         axes.legend(fontsize="small", loc="lower right")
@@ -134,6 +136,11 @@ def _new_figure(size: tuple[float, float]) -> Any:
     except ImportError as error:
         raise InputError('a plot needs matplotlib: pip install "napari-fbrs[evaluation]"') from error
     return Figure(size, layout="constrained")
+
+
+def _title(result: Result) -> str:
+    count = len(result.samples)
+    return f"{result.name}, {count} object{'s' * (count != 1)}"
 
 
 def _ticks(limit: int) -> list[int]:

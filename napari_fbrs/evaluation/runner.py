@@ -147,10 +147,11 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     waiting = iter(tasks)
-    processes, busy = [], {}
+    processes, ends, busy = [], [], {}
     try:
         for task in itertools.islice(waiting, jobs):
             here, there = context.Pipe()
+            ends.append(here)
             busy[here] = task
             process = context.Process(target=_serve, args=(there, setup, threads, limit, stop), daemon=True)
             with _interrupts_ignored():
@@ -169,7 +170,7 @@ def _in_processes(
                 yield task, result
     finally:
         stop.set()
-        for end in busy:
+        for end in ends:  # which tells the processes that there is no more to do
             end.close()
         for process in processes:
             process.join()

@@ -109,7 +109,7 @@ def iou(truth: npt.NDArray[np.int_], mask: Mask) -> float:
     counted = truth != IGNORE
     object_, mask = (truth == 1) & counted, mask & counted
     union = np.count_nonzero(object_ | mask)
-    return np.count_nonzero(object_ & mask) / union if union else 1.0
+    return float(np.count_nonzero(object_ & mask) / union) if union else 1.0
 
 
 def number_of_clicks(ious: Sequence[float], target: float, limit: int = MAX_CLICKS) -> int:
