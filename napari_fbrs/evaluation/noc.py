@@ -27,12 +27,12 @@ def evaluate(
     --------
     >>> import numpy as np
     >>> from napari_fbrs.evaluation.arrays import LabelledArray
-    >>> from napari_fbrs.evaluation.baselines import Voronoi
+    >>> from napari_fbrs.evaluation.baselines import RandomWalker
     >>> from napari_fbrs.evaluation.objects import sample_objects
     >>> labels = np.zeros((2, 48, 48), dtype=int)
     >>> labels[:, 12:36, 12:36] = 1
     >>> dataset = LabelledArray(labels * 200.0, labels)
-    >>> [len(run.clicks) for run in evaluate(Voronoi(), dataset, sample_objects(dataset))]
+    >>> [len(run.clicks) for run in evaluate(RandomWalker(), dataset, sample_objects(dataset))]
     [1, 1]
     """
     for sample in samples:
