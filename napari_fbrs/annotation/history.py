@@ -36,6 +36,11 @@ class Refinement:
     limits: tuple[float, float] | None = None
     expected: Expected | None = None
 
+    @property
+    def extent(self) -> float | None:
+        """Size of the object as the user said it; None where nothing was said."""
+        return self.expected.extent if self.expected and self.expected.certain else None
+
 
 @dataclass(frozen=True)
 class Place:

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Points
 from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_fbrs.annotation.history import Place
+from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image as AnnotatedImage
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.reconcile import point_of, reconcile
@@ -163,10 +163,25 @@ class Annotator(QObject):
             self.worker.submit(lambda cancelled: compute(place, refinement, cancelled))
         self.changed.emit()
 
+    def shown_settings(self) -> tuple[float, float | None]:
+        """Return threshold and size of the object displayed, or where there is none, of those to come."""
+        try:
+            refinement = self.session.refinement(self.place())
+        except InputError:  # a view in which nothing can be clicked
+            refinement = Refinement()
+        if not refinement.clicks:
+            return self.session.threshold, self.session.extent
+        return refinement.threshold, refinement.extent
+
     def set_threshold(self, threshold: float) -> None:
         """Change the threshold of the mask displayed, and of those to come."""
         self.session.threshold = threshold
         self._on_plane(lambda place: self.session.set_threshold(place, threshold))
+
+    def set_extent(self, extent: float | None) -> None:
+        """Say how large the object displayed, and those to come, are; see `Session.set_extent`."""
+        self.session.extent = extent
+        self._on_plane(lambda place: self.session.set_extent(place, extent))
 
     def set_predictor(self, predictor: Predictor) -> None:
         """Compute with another model; the mask displayed is computed anew, others when they are clicked again."""
@@ -215,6 +230,8 @@ class Annotator(QObject):
         place = getattr(done, "place", None)
         if place is not None:
             self._display(place.plane)
+            # Objects to come are set like the one gone back to.
+            self.session.threshold, self.session.extent = self.shown_settings()
         self.result = None
         self._write_points()
         self.update()

@@ -10,7 +10,7 @@ import torch
 from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Image, Labels, Layer, Points
 from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -35,6 +36,7 @@ from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.models.zoo import choose_device, list_models, load_model
 
 _THRESHOLDS = (0.05, 0.95)
+_FIND_OUT, _LARGEST = 0, 100_000  # pixels; the first stands for a size nobody knows
 _ROLE = "napari-fbrs"  # key in a layer's metadata: what it is to which image
 
 
@@ -57,6 +59,8 @@ class FBRSWidget(QWidget):
         self._loader.failed.connect(self._crashed)
         self._chosen: Layers | None = None
         self._build()
+        for watched in self._watched():
+            watched.connect(self._refresh)
         self.reset_choices()
         self._refresh()
 
@@ -80,9 +84,15 @@ class FBRSWidget(QWidget):
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802  Qt's name
         """Stop computing; layers and masks stay."""
         self._loader.close()
+        for watched in self._watched():
+            watched.disconnect(self._refresh)
         if self.annotator is not None:
             self.annotator.close()
         super().closeEvent(event)
+
+    def _watched(self) -> tuple[Any, ...]:
+        """Return the events after which other things are displayed."""
+        return self.viewer.dims.events.current_step, self.viewer.layers.selection.events.active
 
     # -- building
 
@@ -154,12 +164,25 @@ class FBRSWidget(QWidget):
         self.threshold.setToolTip("Probability above which a pixel belongs to the object; the network is not run again")
         self.threshold.valueChanged.connect(self._threshold_moved)
 
+        self.extent = QSpinBox()
+        self.extent.setRange(_FIND_OUT, _LARGEST)
+        self.extent.setSpecialValueText("find out")
+        self.extent.setSuffix(" px")
+        self.extent.setStepType(QSpinBox.StepType.AdaptiveDecimalStepType)
+        self.extent.setKeyboardTracking(False)
+        self.extent.setToolTip(
+            "How large objects are, about: the longer side of a box around them, in pixels of the image.\n"
+            "Say so if the first click takes a part of the object, or more than the object."
+        )
+        self.extent.valueChanged.connect(self._extent_changed)
+
         self.box = QGroupBox("Object")
         layout = QFormLayout(self.box)
         layout.addRow(_row(*self.signs.values()))
         layout.addRow(self.next_button)
         layout.addRow(_row(self.undo_button, self.redo_button))
         layout.addRow("Threshold", self.threshold)
+        layout.addRow("Size", self.extent)
         hints = QLabel("   ".join(f"<b>{key}</b> {what}" for key, what in HINTS.items()))
         hints.setWordWrap(True)
         layout.addRow(hints)
@@ -218,7 +241,6 @@ class FBRSWidget(QWidget):
         annotator.refused.connect(self._refused)
         annotator.crashed.connect(self._crashed)
         bind_keys(annotator)
-        self.viewer.layers.selection.events.active.connect(self._refresh)
         return annotator
 
     def _model_chosen(self) -> None:
@@ -232,8 +254,10 @@ class FBRSWidget(QWidget):
         return self.annotator
 
     def _threshold_moved(self, value: float) -> None:
-        if self.annotator is not None and value != self.annotator.session.threshold:
-            self.annotator.set_threshold(value)
+        self._annotator().set_threshold(value)
+
+    def _extent_changed(self, value: int) -> None:
+        self._annotator().set_extent(None if value == _FIND_OUT else value)
 
     def _refused(self, message: str) -> None:
         show_warning(message)
@@ -262,9 +286,10 @@ class FBRSWidget(QWidget):
         self.signs[annotator.sign].setChecked(True)
         self.undo_button.setEnabled(len(session.history) > 0)
         self.redo_button.setEnabled(session.history.can_redo)
-        self.threshold.blockSignals(True)
-        self.threshold.setValue(session.threshold)
-        self.threshold.blockSignals(False)
+        threshold, extent = annotator.shown_settings()
+        with QSignalBlocker(self.threshold), QSignalBlocker(self.extent):
+            self.threshold.setValue(threshold)
+            self.extent.setValue(_FIND_OUT if extent is None else round(extent))
         count = sum(len(session.refinement(place).clicks) for place in session.places(session.object))
         device = _device_text(session.predictor.model.device)
         if annotator.busy:

@@ -50,6 +50,7 @@ class DiscPredictor:
     def __init__(self) -> None:
         self.model = SimpleNamespace(device=torch.device("cpu"))
         self.calls: list[tuple[Click, ...]] = []
+        self.states: list[State | None] = []
         self.planes: list[Plane] = []
         self.gate = Event()  # held shut by a test that wants a computation to last
         self.gate.set()
@@ -58,11 +59,12 @@ class DiscPredictor:
         self,
         plane: Plane,
         clicks: Sequence[Click],
-        state: State | None = None,  # noqa: ARG002  discs remember nothing
+        state: State | None = None,
         *,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Prediction:
         self.calls.append(tuple(clicks))
+        self.states.append(state)
         self.planes.append(plane)
         while not self.gate.wait(0.01):
             if cancelled():

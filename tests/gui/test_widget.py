@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from qtpy.QtCore import QTimer
 
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import ModelFileError
 from napari_fbrs.gui import widget as widget_module
+from napari_fbrs.inference.first_look import Expected
 
 
 def test_a_mouse_click_on_a_coin_selects_the_coin(coins_bench):
@@ -166,6 +168,35 @@ def test_the_threshold_acts_without_the_network(disc_bench, discs):
     disc_bench.settle()
     np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask((80, 100), [Click(40, 50)]))
     assert len(discs.calls) == calls
+
+
+def test_sliders_show_the_settings_of_what_is_shown(disc_bench):
+    widget = disc_bench.widget
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    widget.threshold.setValue(0.8)
+    disc_bench.settle()
+    disc_bench.annotator.undo()
+    disc_bench.settle()
+    assert widget.threshold.value() == pytest.approx(0.5)
+    disc_bench.annotator.redo()
+    disc_bench.settle()
+    assert widget.threshold.value() == pytest.approx(0.8)
+
+
+def test_a_size_looks_anew_and_is_undone(disc_bench, discs):
+    widget = disc_bench.widget
+    assert widget.extent.text() == "find out"
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    widget.extent.setValue(30)
+    disc_bench.settle()
+    assert discs.states[-1].expected == Expected(30, certain=True)
+    assert disc_bench.labels[40, 50] == 1
+    disc_bench.annotator.undo()
+    disc_bench.settle()
+    assert widget.extent.text() == "find out"
+    assert len(disc_bench.annotator.layers.positive.data) == 1
 
 
 def test_what_is_painted_by_hand_stays_and_is_undone_in_its_turn(disc_bench, discs):
