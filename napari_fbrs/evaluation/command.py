@@ -76,6 +76,9 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         "--part", choices=PARTS, default="all",
         help="validation: the tenth of the images that training leaves out (default: all)",
     )  # fmt: skip
+    parser.add_argument(
+        "--mosaic", type=_count, metavar="SIDE", help="put the images together in mosaics of SIDE x SIDE pixels first"
+    )
     parser.add_argument("--limit", type=_count, metavar="N", help="a sample of N objects a data set (default: all)")
     parser.add_argument(
         "--min-area", type=_count, metavar="N", help="smallest object, in pixels (default: 100 in images/ and labels/, "
@@ -293,7 +296,7 @@ def _specs(args: argparse.Namespace) -> dict[str, DataSpec]:
     for path in args.data:
         if not path.exists():
             raise InputError(f"there is no {path}")
-        spec = DataSpec(path, args.format or find_layout(path), args.part)
+        spec = DataSpec(path, args.format or find_layout(path), args.part, args.mosaic)
         if spec in specs.values():
             raise InputError(f"{path} is given twice")
         specs[spec.name if spec.name not in specs else str(path)] = spec

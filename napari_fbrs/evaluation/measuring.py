@@ -12,6 +12,7 @@ from types import MappingProxyType
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.baselines import BASELINES
 from napari_fbrs.evaluation.layouts import LAYOUTS, Pictures
+from napari_fbrs.evaluation.mosaics import Mosaics
 from napari_fbrs.evaluation.objects import Dataset
 from napari_fbrs.evaluation.runner import Cancelled
 from napari_fbrs.evaluation.simulation import Subject
@@ -50,20 +51,22 @@ def missing_subjects() -> list[str]:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """A data set in files, and how to read it."""
+    """A data set in files, and how to read it; `mosaic` is the side of mosaics to make of it, None for none."""
 
     path: Path
     layout: str
     part: str = "all"
+    mosaic: int | None = None
 
     @property
     def name(self) -> str:
         """The folder's or the zip's name, without its extension."""
         return self.path.stem if self.path.suffix == ".zip" else self.path.resolve().name
 
-    def open(self) -> Pictures:
+    def open(self) -> Dataset:
         """Open it."""
-        return Pictures(self.path, self.layout, self.part)
+        pictures = Pictures(self.path, self.layout, self.part)
+        return Mosaics(pictures, self.mosaic) if self.mosaic else pictures
 
 
 @dataclass(frozen=True)
