@@ -6,15 +6,12 @@ import logging
 from typing import Any
 
 import napari
-import torch
-from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Image, Labels, Layer, Points
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QComboBox,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
@@ -29,11 +26,12 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
+from napari_fbrs.gui.boxes import ModelBoxes, device_text, layer_box
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
-from napari_fbrs.models.zoo import choose_device, list_models, load_model
+from napari_fbrs.models.zoo import load_model
 
 _THRESHOLDS = (0.05, 0.95)
 _FIND_OUT, _LARGEST = 0, 100_000  # pixels; the first stands for a size nobody knows
@@ -97,20 +95,15 @@ class FBRSWidget(QWidget):
     # -- building
 
     def _build(self) -> None:
-        self.image = _layer_box(Image)
-        self.model = QComboBox()
-        self.model.addItems([entry.name for entry in list_models() if entry.path is not None])
-        self.device = QComboBox()
-        self.device.addItem(f"auto ({_device_text(choose_device())})", "auto")
-        for name in ("cpu", "cuda", "mps"):
-            if _available(name):
-                self.device.addItem(name, name)
+        self.image = layer_box(Image)
+        self._boxes = ModelBoxes()
+        self.model, self.device = self._boxes.model, self._boxes.device
         self.model.activated.connect(self._model_chosen)
         self.device.activated.connect(self._model_chosen)
         self._existing = {  # in the order of layers made: clicks above masks
-            "labels": _layer_box(Labels, nullable=True),
-            "negative": _layer_box(Points, nullable=True),
-            "positive": _layer_box(Points, nullable=True),
+            "labels": layer_box(Labels, nullable=True),
+            "negative": layer_box(Points, nullable=True),
+            "positive": layer_box(Points, nullable=True),
         }
         adopt = QCollapsible("Use layers of your own")
         inner = QWidget()
@@ -128,8 +121,7 @@ class FBRSWidget(QWidget):
 
         choices = QFormLayout()
         choices.addRow("Image", self.image.native)
-        choices.addRow("Model", self.model)
-        choices.addRow("Device", self.device)
+        self._boxes.add_to(choices)
         layout = QVBoxLayout(self)
         layout.addLayout(choices)
         layout.addWidget(adopt)
@@ -216,7 +208,7 @@ class FBRSWidget(QWidget):
         return next((layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark), None)
 
     def _load(self) -> None:
-        name, device = self.model.currentText(), self.device.currentData()
+        name, device = self._boxes.chosen
         self.start_button.setEnabled(False)
         self._say(f"Loading the model {name} ...")
         self._loader.submit(lambda _cancelled: Predictor(load_model(name, device)))
@@ -291,19 +283,13 @@ class FBRSWidget(QWidget):
             self.threshold.setValue(threshold)
             self.extent.setValue(_FIND_OUT if extent is None else round(extent))
         count = sum(len(session.refinement(place).clicks) for place in session.places(session.object))
-        device = _device_text(session.predictor.model.device)
+        device = device_text(session.predictor.model.device)
         if annotator.busy:
             self._say(f"Object {session.object}, {_clicks(count)}: computing on {device} ...")
         elif annotator.result is not None and count:
             self._say(f"Object {session.object}, {_clicks(count)} on {device}. {_result_text(annotator.result)}")
         else:
             self._say(f"Object {session.object}, {_clicks(count)}. Ready on {device}: click on the object.")
-
-
-def _layer_box(kind: type[Layer], *, nullable: bool = False) -> ComboBox:
-    box = create_widget(annotation=kind, options={"nullable": nullable})
-    assert isinstance(box, ComboBox)  # what napari registers for layers
-    return box
 
 
 def _row(*widgets: QWidget) -> QWidget:
@@ -313,20 +299,6 @@ def _row(*widgets: QWidget) -> QWidget:
     for widget in widgets:
         layout.addWidget(widget)
     return row
-
-
-def _available(device: str) -> bool:
-    try:
-        choose_device(device)
-    except InputError:
-        return False
-    return True
-
-
-def _device_text(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU"
 
 
 def _clicks(count: int) -> str:

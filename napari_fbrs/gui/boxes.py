@@ -1,0 +1,56 @@
+"""What the widgets let the user choose from: layers, a model, a device."""
+
+from __future__ import annotations
+
+import torch
+from magicgui.widgets import ComboBox, create_widget
+from napari.layers import Layer
+from qtpy.QtWidgets import QComboBox, QFormLayout
+
+from napari_fbrs.errors import InputError
+from napari_fbrs.models.zoo import choose_device, list_models
+
+
+class ModelBoxes:
+    """A box with the models on this machine, and one with the devices to compute on."""
+
+    def __init__(self) -> None:
+        self.model = QComboBox()
+        self.model.addItems([entry.name for entry in list_models() if entry.path is not None])
+        self.device = QComboBox()
+        self.device.addItem(f"auto ({device_text(choose_device())})", "auto")
+        for name in ("cpu", "cuda", "mps"):
+            if _available(name):
+                self.device.addItem(name, name)
+
+    def add_to(self, form: QFormLayout) -> None:
+        """Add a row for each box."""
+        form.addRow("Model", self.model)
+        form.addRow("Device", self.device)
+
+    @property
+    def chosen(self) -> tuple[str, str]:
+        """What `load_model` takes: the model's name, and the device's."""
+        return self.model.currentText(), self.device.currentData()
+
+
+def layer_box(kind: type[Layer], *, nullable: bool = False) -> ComboBox:
+    """Return a box with the layers of a kind; napari fills it once it is in a window."""
+    box = create_widget(annotation=kind, options={"nullable": nullable})
+    assert isinstance(box, ComboBox)  # what napari registers for layers
+    return box
+
+
+def device_text(device: torch.device) -> str:
+    """Return a device as people call it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU"
+
+
+def _available(device: str) -> bool:
+    try:
+        choose_device(device)
+    except InputError:
+        return False
+    return True
