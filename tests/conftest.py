@@ -16,6 +16,8 @@ import torch
 from napari_fbrs import Click, load_model
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.deeplab import DeepLabArchitecture
+from napari_fbrs.models.hrnet import HRNetArchitecture
+from napari_fbrs.models.network import InteractiveNetwork
 
 # No deadlines: they measure the machine. "search" draws new examples at every run (--hypothesis-profile=search).
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
@@ -40,7 +42,10 @@ def parity_tables(shared: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def manifest(shared: Path) -> dict[str, dict[str, tuple[int, ...]]]:
     """Return the shapes of the published architectures' weights by key."""
-    content = json.loads((shared / "parity" / "state_dict_manifest.json").read_text())
+    path = shared / "parity" / "state_dict_manifest.json"
+    if not path.is_file():
+        pytest.skip(f"no shapes of the published weights: {path.name}")
+    content = json.loads(path.read_text())
     return {name: {key: tuple(shape) for key, shape in shapes.items()} for name, shapes in content.items()}
 
 
@@ -58,9 +63,19 @@ class Reference:
 
 @pytest.fixture(scope="session")
 def parity_resnet34(shared: Path) -> Reference:
-    with np.load(shared / "parity" / "resnet34_dh128.npz") as archive:
+    return _reference(shared / "parity" / "resnet34_dh128.npz", DeepLabArchitecture("resnet34", 128).build())
+
+
+@pytest.fixture(scope="session")
+def parity_hrnet18(shared: Path) -> Reference:
+    return _reference(shared / "parity" / "hrnet18_ocr64.npz", HRNetArchitecture(18, 64).build())
+
+
+def _reference(path: Path, network: InteractiveNetwork) -> Reference:
+    if not path.is_file():
+        pytest.skip(f"no figures of the published implementation: {path.name}")
+    with np.load(path) as archive:
         data = {key: archive[key] for key in archive}
-    network = DeepLabArchitecture("resnet34", 128).build()
     state = network.state_dict()
     for key, value in state.items():
         weight = _reference_weight(key, tuple(value.shape), data)

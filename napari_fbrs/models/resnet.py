@@ -117,7 +117,7 @@ class ResNet(nn.Module):
             if index == stages:
                 break
             width = 64 * 2**index
-            self.add_module(f"layer{index + 1}", _stage(block, inputs, width, count, dilation))
+            self.add_module(f"layer{index + 1}", residual_stage(block, inputs, width, count, dilation))
             inputs = width * block.expansion
         self.skip_channels = 64 * block.expansion
         self.channels = inputs
@@ -158,9 +158,22 @@ def _deep_stem() -> nn.Sequential:
     )
 
 
-def _stage(
+def residual_stage(
     block: type[BasicBlock] | type[Bottleneck], inputs: int, width: int, count: int, dilation: Dilation
 ) -> nn.Sequential:
+    """Return residual blocks in a row: (B, inputs, h, w) to (B, width * expansion, h / stride, w / stride).
+
+    Parameters
+    ----------
+    block : type
+        `BasicBlock` or `Bottleneck`.
+    inputs, width : int
+        Channels of what comes in, and within the blocks.
+    count : int
+        Number of blocks.
+    dilation : Dilation
+        Stride and dilation.
+    """
     outputs = width * block.expansion
     shortcut = None
     if dilation.stride != 1 or inputs != outputs:
