@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Layer
-from qtpy.QtWidgets import QComboBox, QFormLayout
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QWidget
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.models.zoo import choose_device, list_models
@@ -41,11 +41,22 @@ def layer_box(kind: type[Layer], *, nullable: bool = False) -> ComboBox:
     return box
 
 
+def row(*widgets: QWidget) -> QWidget:
+    """Return widgets side by side."""
+    side_by_side = QWidget()
+    layout = QHBoxLayout(side_by_side)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return side_by_side
+
+
 def device_text(device: torch.device) -> str:
     """Return a device as people call it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else "Apple GPU"
+    count = torch.get_num_threads()
+    return f"CPU, {count} thread{'' if count == 1 else 's'}" if device.type == "cpu" else "Apple GPU"
 
 
 def _available(device: str) -> bool:

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QSpinBox,
@@ -26,7 +25,7 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
-from napari_fbrs.gui.boxes import ModelBoxes, device_text, layer_box
+from napari_fbrs.gui.boxes import ModelBoxes, device_text, layer_box, row
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.worker import LatestWorker
@@ -170,9 +169,9 @@ class FBRSWidget(QWidget):
 
         self.box = QGroupBox("Object")
         layout = QFormLayout(self.box)
-        layout.addRow(_row(*self.signs.values()))
+        layout.addRow(row(*self.signs.values()))
         layout.addRow(self.next_button)
-        layout.addRow(_row(self.undo_button, self.redo_button))
+        layout.addRow(row(self.undo_button, self.redo_button))
         layout.addRow("Threshold", self.threshold)
         layout.addRow("Size", self.extent)
         hints = QLabel("   ".join(f"<b>{key}</b> {what}" for key, what in HINTS.items()))
@@ -290,15 +289,6 @@ class FBRSWidget(QWidget):
             self._say(f"Object {session.object}, {_clicks(count)} on {device}. {_result_text(annotator.result)}")
         else:
             self._say(f"Object {session.object}, {_clicks(count)}. Ready on {device}: click on the object.")
-
-
-def _row(*widgets: QWidget) -> QWidget:
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return row
 
 
 def _clicks(count: int) -> str:
