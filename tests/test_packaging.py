@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -49,6 +50,16 @@ def test_the_wheel_holds_model_card_manifest_and_samples(unpacked):
     assert not (unpacked / "tests").exists()
 
 
+def test_every_package_is_named(unpacked):
+    # setup.cfg is read too: setuptools adds whatever an earlier build has left in build/ to a wheel.
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    named = set(setup["options"]["packages"].split())
+    modules = {path.relative_to(ROOT) for path in (ROOT / "napari_fbrs").rglob("*.py")}
+    assert named == {".".join(path.parent.parts) for path in modules} | {"napari_fbrs.weights"}
+    assert not [path for path in modules if not (unpacked / path).is_file()]
+
+
 def test_the_model_loads_from_the_wheel(unpacked):
     out = run(unpacked, "import napari_fbrs; print(napari_fbrs.__file__); print(napari_fbrs.load_model().fingerprint)")
     file, fingerprint = out.splitlines()
@@ -63,7 +74,7 @@ def test_npe2_finds_a_valid_plugin_in_the_wheel(unpacked):
         "m = manifests[0]; m.validate_imports();"
         "print(len(m.contributions.widgets), len(m.contributions.sample_data), list(m.contributions.menus))"
     )
-    assert run(unpacked, code) == "1 3 ['napari/layers/segment']"
+    assert run(unpacked, code) == "2 3 ['napari/layers/segment', 'napari/layers/measure']"
 
 
 def test_base_dependencies_hold_no_qt(unpacked):
