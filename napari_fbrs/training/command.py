@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
+from napari_fbrs.training.export import export
 from napari_fbrs.training.loop import train
 from napari_fbrs.training.state import has_checkpoint
+from napari_fbrs.training.terminal import told_on
 
 _OPTIONS = (
     "init",
@@ -26,18 +28,36 @@ _OPTIONS = (
     "seed",
     "workers",
     "validate_every",
+    "tensorboard",
 )
+_EXAMPLES = """\
+examples:
+  napari-fbrs train run --source cells --fine-tune --samples 2000
+      a few images of your own, cells/images/NAME.png with cells/labels/NAME.png (0 is background): goes on from the
+      bundled model, whose backbone stays as it is; some ten images teach it what you call an object
+  napari-fbrs train run --export cells.safetensors
+      the model as it is now; placed into the models folder (napari-fbrs models), the widget offers it
+  napari-fbrs train run
+      resumes, or goes on with a run that was stopped: Ctrl+C loses a few minutes at most
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of training to a parser."""
+    """Add the options of training, and examples, to a parser."""
+    parser.epilog, parser.formatter_class = _EXAMPLES, argparse.RawDescriptionHelpFormatter
     parser.add_argument("run_folder", type=Path, help="checkpoint and log go here; a run found here is resumed")
     parser.add_argument(
         "--source", action="append", default=[], metavar="PATH[=WEIGHT]",
         help="zip or folder with images/ and labels/, or 'scenes' for computed ones; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--init", help="model to start from: name, path, .npz of a backbone, or 'none'")
-    parser.add_argument("--fine-tune", action="store_true", default=None, help="keep the backbone as it is")
+    parser.add_argument(
+        "--init",
+        help="model to start from: name, path, .npz of a backbone, or 'none'; the bundled one where it is not given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fine-tune", action="store_true", default=None, help="keep the backbone as it is: for a few images of one "
+        "kind. Starts, as all runs do, from the bundled model unless --init says otherwise",
+    )  # fmt: skip
     parser.add_argument("--samples", type=int, help="length of the schedule; may be changed when resuming")
     parser.add_argument("--batch", type=int, help="samples a step")
     parser.add_argument("--crop", type=int, help="longer side of the crops, pixels")
@@ -48,18 +68,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, help="processes that prepare samples")
     parser.add_argument("--seed", type=int, help="decides data and clicks")
     parser.add_argument("--validate-every", type=int, help="samples between validations")
+    parser.add_argument(
+        "--tensorboard", action="store_true", default=None,
+        help="write figures for TensorBoard, too (extra: tensorboard), into the folder tensorboard of the run's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="MODEL.safetensors",
+        help="do not train: write the model that the run has come to, and a card that describes it beside it",
+    )
+    parser.add_argument("--name", help="of the model exported; that of its file where it is not given")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train as the parsed options say; return the exit status.
+    """Train, or export, as the parsed options say; return the exit status.
 
     Raises
     ------
     InputError
         If options or sources cannot be used.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(configured(args))
+    if args.export is not None:
+        card = export(args.run_folder, args.export, args.name)
+        sys.stdout.write(f"{args.export} and {card} written\n")
+        return 0
+    if args.name is not None:
+        raise InputError("--name is that of a model that --export writes")
+    with told_on(sys.stderr):
+        train(configured(args))
     return 0
 
 

@@ -27,6 +27,12 @@ class SourceSpec:
     path: str
     weight: float = 1.0
 
+    @property
+    def name(self) -> str:
+        """What the source is called."""
+        path = Path(self.path)
+        return path.stem if path.suffix == ".zip" else path.name
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -84,6 +90,8 @@ class TrainingConfig:
         Processes that prepare samples; 0 prepares them in the training process.
     cache_mb : int
         Memory for decoded images, in MiB, shared by the sources.
+    tensorboard : bool
+        Whether figures are written for TensorBoard, too.
     """
 
     sources: tuple[SourceSpec, ...]
@@ -113,6 +121,7 @@ class TrainingConfig:
     shards: int = 1
     workers: int = 1
     cache_mb: int = 1500
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if not self.sources:

@@ -11,14 +11,16 @@ from napari_fbrs.errors import InputError
 from napari_fbrs.models.checkpoint import ModelSettings, fingerprint, save_model
 from napari_fbrs.models.deeplab import DeepLab
 from napari_fbrs.training.config import TrainingConfig
+from napari_fbrs.training.data import SCENES
 from napari_fbrs.training.loop import read_log
+from napari_fbrs.training.origin import Origin, origin_of
 from napari_fbrs.training.state import Checkpoint
 
 CARD = "MODEL_CARD.md"
 _MIN_CROP = 64  # pixels; training seldom zooms further in
 
 
-def export(run_folder: Path, path: Path, name: str | None = None) -> None:
+def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
     """Write the averaged weights of a run as a model file, and a model card beside it.
 
     Parameters
@@ -26,15 +28,22 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> None:
     run_folder : Path
         A run with a checkpoint; it may be going on.
     path : Path
-        The ``.safetensors`` file to write, in half precision. The card is ``MODEL_CARD.md`` in the same folder.
+        The ``.safetensors`` file to write, in half precision.
     name : str, optional
         The model's name; that of the file by default.
+
+    Returns
+    -------
+    Path
+        The card: ``MODEL_CARD.md`` in the same folder, or where that describes another model, with the file's name.
 
     Raises
     ------
     InputError
-        If the folder holds no run, or one without a checkpoint.
+        If the folder holds no run, or one without a checkpoint; or `path` is no place for a model.
     """
+    if path.suffix != ".safetensors":
+        raise InputError(f"models are written as .safetensors, not as {path.name!r}")
     config = TrainingConfig.load(run_folder)
     checkpoint = Checkpoint.read(run_folder)
     if checkpoint is None:
@@ -42,12 +51,13 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> None:
     network = checkpoint.architecture.build()
     network.load_state_dict(checkpoint.average)
     samples = checkpoint.batches * config.batch
-    name = name or path.stem
+    name, origin = name or path.stem, origin_of(run_folder)
     settings = ModelSettings(target_size=config.crop, min_crop_size=_MIN_CROP)
-    notes = {"samples": str(samples), "sources": ", ".join(Path(spec.path).stem for spec in config.sources)}
-    save_model(path, network, name, settings, half=True, notes=notes)
-    card = model_card(name, config, samples, read_log(run_folder), network, fingerprint(path))
-    (path.parent / CARD).write_text(card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(path, network, name, settings, half=True, notes=_notes(config, samples, origin))
+    card = _card_path(path, name)
+    card.write_text(model_card(name, config, samples, read_log(run_folder), network, fingerprint(path), origin))
+    return card
 
 
 def model_card(
@@ -57,6 +67,7 @@ def model_card(
     log: list[dict[str, Any]],
     network: DeepLab,
     sha256: str,
+    origin: Origin | None = None,
 ) -> str:
     """Return the model card, Markdown.
 
@@ -74,11 +85,10 @@ def model_card(
         The model.
     sha256 : str
         Of its file.
+    origin : Origin, optional
+        What the run started from.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    total = sum(spec.weight for spec in config.sources)
-    sources = [f"| {Path(spec.path).stem} | {spec.weight / total:.2f} |" for spec in config.sources]
-    start = f"the weights of `{Path(config.init).name}`" if config.init else "random weights"
     lines = [
         f"# {name}",
         "",
@@ -86,14 +96,11 @@ def model_card(
         f"SHA-256 of the file: `{sha256}`.",
         "",
         "## Training",
-        f"{samples:,} samples of {config.crop} px crops, batches of {config.batch}, from {start}.",
-        f"AdamW, learning rate {config.lr:g} (backbone x{config.backbone_lr_factor:g}), half cosine,",
-        f"weight decay {config.weight_decay:g}; weights averaged with decay {config.ema_decay:g}; seed {config.seed}.",
-        f"Probability of 0, 1, 2, ... rounds of correcting clicks: {', '.join(f'{p:g}' for p in config.rounds)}.",
+        *_training(config, samples, network, origin),
         "",
         "| set | share |",
         "|---|---|",
-        *sources,
+        *_shares(config),
         "",
         *_figures(log, samples),
         "",
@@ -106,17 +113,91 @@ def model_card(
     return "\n".join(lines)
 
 
+def _notes(config: TrainingConfig, samples: int, origin: Origin | None) -> dict[str, str]:
+    """Return what a model file says of its training."""
+    notes = {
+        "samples": str(samples + (origin.samples if origin else 0)),
+        "sources": ", ".join(spec.name for spec in config.sources),
+    }
+    return notes | ({"started_from": f"{origin.name}, SHA-256 {origin.sha256}"} if origin else {})
+
+
+def _card_path(path: Path, name: str) -> Path:
+    """Return where the card goes, so that it takes the place of no other model's."""
+    card = path.parent / CARD
+    if card.is_file() and card.read_text().split("\n", 1)[0] != f"# {name}":
+        return path.with_suffix(".md")
+    return card
+
+
+def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Origin | None) -> list[str]:
+    lines = [
+        f"{samples:,} samples of {config.crop} px crops, batches of {config.batch}, from {_start(config, origin)}.",
+        f"AdamW, learning rate {config.lr:g} (backbone x{config.backbone_lr_factor:g}), half cosine,",
+        f"weight decay {config.weight_decay:g}; weights averaged with decay {config.ema_decay:g}; seed {config.seed}.",
+        f"Probability of 0, 1, 2, ... rounds of correcting clicks: {', '.join(f'{p:g}' for p in config.rounds)}.",
+    ]
+    if origin is not None and origin.samples:
+        lines.append(f"Samples seen, those of the model it started from included: {samples + origin.samples:,}.")
+    if config.fine_tune:
+        lines.append("Fine-tuned: the backbone is that of the model it started from.")
+    if network.architecture.guided:
+        share = f"{config.damaged_share:.0%} of the samples start" if config.guided else "no sample starts"
+        lines.append("Guided: the network is shown its mask so far, which the next click is to correct;")
+        lines.append(f"{share} from a damaged mask and a click that corrects it.")
+    return lines
+
+
+def _start(config: TrainingConfig, origin: Origin | None) -> str:
+    if config.init is None:
+        return "random weights"
+    if origin is None:
+        return f"the weights of `{Path(config.init).name}`"
+    kind = "a backbone" if config.init.endswith(".npz") else "the weights"
+    seen = f", which had seen {origin.samples:,} samples by its own account" if origin.samples else ""
+    return f"{kind} of `{origin.name}` (SHA-256 `{origin.sha256}`){seen}"
+
+
+def _shares(config: TrainingConfig) -> list[str]:
+    total = sum(spec.weight for spec in config.sources)
+    rows = [f"| {spec.name} | {spec.weight / total:.2f} |" for spec in config.sources]
+    if any(spec.path == SCENES for spec in config.sources):
+        rows += ["", f"`{SCENES}` are procedural: computed with exact masks as the run goes, none of them twice."]
+    return rows
+
+
 def _figures(log: list[dict[str, Any]], samples: int) -> list[str]:
     measured = [line for line in log if line["samples"] <= samples]
-    if not measured:
+    if not measured or not measured[-1]["iou"]:
         return ["Not validated."]
-    last, clicks = measured[-1], measured[-1]["clicks"]
-    rows = [(name, values) for name, values in last["iou"].items()] + [("mean", last["mean_iou"])]
+    last = measured[-1]
+    columns = _columns(last)
+    rows = [(name, [values[name] for values, _ in columns.values()]) for name in last["iou"]]
+    rows.append(("mean", [mean for _, mean in columns.values()]))
     return [
         f"## Validation after {last['samples']:,} samples",
-        "Mean IoU on crops of images kept from training, without f-BRS, flip or zoom.",
+        "On crops of images kept from training, without f-BRS, flip or zoom: mean IoU after some clicks"
+        + (", mean number of clicks to" if "noc" in last else "."),
+        *(["an IoU (NoC), and share of the crops in which it was not reached."] if "noc" in last else []),
         "",
-        f"| set | {' | '.join(f'{n} clicks' if n > 1 else '1 click' for n in clicks)} |",
-        "|---" * (len(clicks) + 1) + "|",
-        *(f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |" for name, values in rows),
+        f"| set | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows),
     ]
+
+
+def _columns(line: dict[str, Any]) -> dict[str, tuple[dict[str, str], str]]:
+    """Return the columns of the table, by heading: a cell for each source, and the mean. Older logs hold no NoC."""
+    headings = {"iou": [f"{count} click{'s' * (count != 1)}" for count in line["clicks"]]}
+    if "noc" in line:
+        headings["noc"] = [f"NoC@{target:.0%}".rstrip("%") for target in line["targets"]]
+        headings["failed"] = [f"not {target:g} in {line['max_clicks']}" for target in line["targets"]]
+    written = {"iou": "{:.3f}", "noc": "{:.2f}", "failed": "{:.0%}"}
+    return {
+        heading: (
+            {name: written[key].format(values[place]) for name, values in line[key].items()},
+            written[key].format(line[f"mean_{key}"][place]),
+        )
+        for key, names in headings.items()
+        for place, heading in enumerate(names)
+    }

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,18 @@ from napari_fbrs.models.network import InteractiveNetwork
 from napari_fbrs.training.batches import Batch, batch_points, load_batches
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.losses import IGNORE, normalised_focal_loss
+from napari_fbrs.training.origin import remember_origin
 from napari_fbrs.training.precision import Precision, choose_precision
 from napari_fbrs.training.sampling import correcting_click
+from napari_fbrs.training.scalars import Scalars
 from napari_fbrs.training.shards import Shards
 from napari_fbrs.training.state import TrainingState, opened_state
-from napari_fbrs.training.validation import CLICKS, ValidationSet, predict, validate, validation_sets
+from napari_fbrs.training.validation import ValidationSet, as_line, predict, validate, validation_sets
 
 LOG = "log.jsonl"
+TENSORBOARD = "tensorboard"  # folder in that of the run
 _LOGGER = logging.getLogger(__name__)
-_REPORT_EVERY = 50  # steps
+_REPORT_EVERY = 50  # steps, in a log; where somebody looks, after each
 
 
 def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState:
@@ -64,9 +67,14 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
     state = opened_state(config, precision.device)
     if state.batches:
         _LOGGER.info("resuming after %d samples", state.batches * config.batch)
-    _forget_after(config.folder / LOG, state.batches * config.batch)
-    run = _Run(config, precision, state, validation_sets(config), Shards(state.network, config.shards))
-    with _threads(config.threads):
+    else:
+        remember_origin(config)
+    seen = state.batches * config.batch
+    _forget_after(config.folder / LOG, seen)
+    sets, shards = validation_sets(config), Shards(state.network, config.shards)
+    scalars = Scalars(config.folder / TENSORBOARD if config.tensorboard else None, seen)
+    with closing(scalars), _threads(config.threads):
+        run = _Run(config, precision, state, sets, shards, scalars)
         run.go(min(_total(config), state.batches + (max_steps if max_steps is not None else _total(config))))
     return state
 
@@ -86,6 +94,7 @@ class _Run:
     state: TrainingState
     sets: list[ValidationSet]
     shards: Shards
+    scalars: Scalars
 
     def go(self, last: int) -> None:
         first = self.state.batches
@@ -96,8 +105,7 @@ class _Run:
         for batch in load_batches(self.config, first, last):
             losses.append(self._step(batch))
             done = self.state.batches
-            if done % _REPORT_EVERY == 0:
-                self._report(losses, (time.monotonic() - started) / (done - first))
+            self._report(losses, (time.monotonic() - started) / (done - first))
             if self._crossed(self.config.validate_every) or done == last:
                 self._validate(loss=float(np.mean(losses)))
                 losses.clear()
@@ -164,29 +172,36 @@ class _Run:
     def _validate(self, loss: float) -> None:
         started = time.monotonic()
         figures = validate(self.state.average, self.sets, self.precision)
-        mean = [round(float(np.mean(column)), 4) for column in zip(*figures.values(), strict=True)]
+        seen = self.state.batches * self.config.batch
         line = {
-            "samples": self.state.batches * self.config.batch,
+            "samples": seen,
             "time": round(time.time()),
             "loss": None if math.isnan(loss) else round(loss, 5),
             "learning_rate": learning_rate(self.config, self.state.batches),
-            "clicks": CLICKS,
-            "iou": figures,
-            "mean_iou": mean,
-        }
+        } | as_line(figures)
         with (self.config.folder / LOG).open("a") as file:
             file.write(json.dumps(line) + "\n")
-        _LOGGER.info("IoU after %s clicks: %s (%.0f s)", CLICKS, mean, time.monotonic() - started)
+        self.scalars.write(seen, _scalars(line))
+        _LOGGER.info("%s (%.0f s)", _told(line), time.monotonic() - started)
 
     def _report(self, losses: list[float], seconds_per_step: float) -> None:
-        remaining = (_total(self.config) - self.state.batches) * seconds_per_step
-        _LOGGER.info(
+        done, config = self.state.batches, self.config
+        logged = done % _REPORT_EVERY == 0
+        loss = float(np.mean(losses[-_REPORT_EVERY:]))
+        speed = config.batch / seconds_per_step
+        if logged:
+            rate = learning_rate(config, done)
+            values = {"training/loss": loss, "training/learning rate": rate, "training/samples a second": speed}
+            self.scalars.write(done * config.batch, values)
+        _LOGGER.log(
+            logging.INFO if logged else logging.DEBUG,
             "%d of %d samples, loss %.4f, %.1f samples/s, %.0f min to go",
-            self.state.batches * self.config.batch,
-            self.config.samples,
-            np.mean(losses[-_REPORT_EVERY:]) if losses else math.nan,
-            self.config.batch / seconds_per_step,
-            remaining / 60,
+            done * config.batch,
+            config.samples,
+            loss,
+            speed,
+            (_total(config) - done) * seconds_per_step / 60,
+            extra={"progress": True},
         )
 
 
@@ -194,6 +209,33 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log."""
     path = folder / LOG
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def _told(line: dict[str, Any]) -> str:
+    """Return a line of the log, for people."""
+    if not line["iou"]:
+        return "no image was kept from training: nothing to validate on"
+    noc, failed = (" / ".join(f"{value:.2f}" for value in line[key]) for key in ("mean_noc", "mean_failed"))
+    targets = " / ".join(f"{target:g}" for target in line["targets"])
+    return (
+        f"IoU after {line['clicks']} clicks: {line['mean_iou']}; clicks to IoU {targets}: {noc}, "
+        f"share not there after {line['max_clicks']}: {failed}"
+    )
+
+
+def _scalars(line: dict[str, Any]) -> dict[str, float]:
+    """Return a line of the log as numbers by name, for plots."""
+    names = {
+        "iou": [f"IoU after {count}" for count in line["clicks"]],
+        "noc": [f"NoC {target:g}" for target in line["targets"]],
+        "failed": [f"failed {target:g}" for target in line["targets"]],
+    }
+    return {
+        f"{name}/{source}": value
+        for key, columns in names.items()
+        for source, values in (line[key] | ({"mean": line[f"mean_{key}"]} if line[key] else {})).items()
+        for name, value in zip(columns, values, strict=True)
+    }
 
 
 def _forget_after(path: Path, samples: int) -> None:

@@ -1,0 +1,59 @@
+"""What a run started from, remembered in its folder: a model's name may stand for another file by the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+
+from napari_fbrs.models.checkpoint import fingerprint
+from napari_fbrs.models.zoo import find_model
+from napari_fbrs.training.config import TrainingConfig
+
+_FILE = "origin.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file whose weights a run started from.
+
+    Parameters
+    ----------
+    name : str
+        The model's name, or the file's.
+    sha256 : str
+        Of the file.
+    samples : int
+        Samples that its weights had seen; 0 where the file does not say.
+    """
+
+    name: str
+    sha256: str
+    samples: int = 0
+
+
+def remember_origin(config: TrainingConfig) -> None:
+    """Write into the run folder what the run starts from; to be called before its first step, and only then."""
+    remembered = config.folder / _FILE
+    remembered.unlink(missing_ok=True)
+    if config.init is not None:
+        path = Path(config.init) if config.init.endswith(".npz") else find_model(config.init)
+        remembered.write_text(json.dumps(dataclasses.asdict(_read(path)), indent=1))
+
+
+def origin_of(run_folder: Path) -> Origin | None:
+    """Return what a run started from; None for random weights, and for runs older than this record."""
+    path = run_folder / _FILE
+    return Origin(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def _read(path: Path) -> Origin:
+    if path.suffix != ".safetensors":
+        return Origin(path.name, fingerprint(path))
+    with safetensors.safe_open(path, framework="pt") as file:
+        notes = file.metadata() or {}
+    samples = notes.get("samples", "")
+    return Origin(notes.get("name", path.stem), fingerprint(path), int(samples) if samples.isdecimal() else 0)
