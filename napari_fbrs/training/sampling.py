@@ -11,7 +11,7 @@ from napari_fbrs.clicks import Click
 _Mask = npt.NDArray[np.bool_]
 
 MAX_CLICKS = 10  # of a sign, before corrections
-_FIRST_ONLY_SHARE = 0.4  # the first click decides what is meant, so it is trained on its own
+_FIRST_ONLY_SHARE = 0.5  # the first click decides what is meant, so it is trained on its own
 _CONTINUE = 0.6  # probability of one more click of a sign
 _NO_NEGATIVE_SHARE = 0.35
 _BORDER, _OTHERS = 0.5, 0.4  # of negative clicks; the rest lie anywhere in the background (METHOD section 8)
