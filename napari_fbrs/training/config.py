@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,9 +60,9 @@ class TrainingConfig:
     lr, backbone_lr_factor, weight_decay : float
         AdamW; the backbone learns at ``lr * backbone_lr_factor``.
     warm_up : int
-        Samples over which the learning rate rises.
+        Samples over which the learning rate rises; at most a tenth of the schedule, see `rise`.
     ema_decay : float
-        Of the averaged weights, per step.
+        Of the averaged weights, per step; less where the schedule is short, see `decay`.
     clip : float
         Largest norm of a gradient.
     rounds : tuple of float
@@ -135,6 +136,21 @@ class TrainingConfig:
     def folder(self) -> Path:
         """The run folder."""
         return Path(self.run_folder)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole schedule."""
+        return math.ceil(self.samples / self.batch)
+
+    @property
+    def rise(self) -> int:
+        """Samples over which the learning rate rises."""
+        return min(self.warm_up, self.samples // 10)
+
+    @property
+    def decay(self) -> float:
+        """Decay of the averaged weights: what they forget lies at most a quarter of the schedule back."""
+        return max(0.0, min(self.ema_decay, 1 - 4 / self.steps))
 
     def save(self) -> None:
         """Write the configuration into the run folder."""

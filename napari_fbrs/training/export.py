@@ -134,7 +134,7 @@ def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Or
     lines = [
         f"{samples:,} samples of {config.crop} px crops, batches of {config.batch}, from {_start(config, origin)}.",
         f"AdamW, learning rate {config.lr:g} (backbone x{config.backbone_lr_factor:g}), half cosine,",
-        f"weight decay {config.weight_decay:g}; weights averaged with decay {config.ema_decay:g}; seed {config.seed}.",
+        f"weight decay {config.weight_decay:g}; weights averaged with decay {config.decay:.3g}; seed {config.seed}.",
         f"Probability of 0, 1, 2, ... rounds of correcting clicks: {', '.join(f'{p:g}' for p in config.rounds)}.",
     ]
     if origin is not None and origin.samples:

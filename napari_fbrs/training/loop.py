@@ -24,7 +24,7 @@ from napari_fbrs.training.losses import IGNORE, normalised_focal_loss
 from napari_fbrs.training.origin import remember_origin
 from napari_fbrs.training.precision import Precision, choose_precision
 from napari_fbrs.training.sampling import correcting_click
-from napari_fbrs.training.scalars import Scalars
+from napari_fbrs.training.scalars import Scalars, require_tensorboard
 from napari_fbrs.training.shards import Shards
 from napari_fbrs.training.state import TrainingState, opened_state
 from napari_fbrs.training.validation import ValidationSet, as_line, predict, validate, validation_sets
@@ -62,6 +62,8 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
     Sample `i` is decided by the seed and `i`, corrections and dropout by the seed and the step: a resumed run is the
     uninterrupted one, up to the arithmetic of the device (and dropout, with several shards).
     """
+    if config.tensorboard:
+        require_tensorboard()
     config.save()
     precision = choose_precision(config.device, config.precision)
     state = opened_state(config, precision.device)
@@ -75,15 +77,15 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
     scalars = Scalars(config.folder / TENSORBOARD if config.tensorboard else None, seen)
     with closing(scalars), _threads(config.threads):
         run = _Run(config, precision, state, sets, shards, scalars)
-        run.go(min(_total(config), state.batches + (max_steps if max_steps is not None else _total(config))))
+        run.go(min(config.steps, state.batches + (max_steps if max_steps is not None else config.steps)))
     return state
 
 
 def learning_rate(config: TrainingConfig, batches: int) -> float:
     """Return the learning rate of a step: a linear rise, then a half cosine down to 1 % at the schedule's end."""
     seen = batches * config.batch
-    rise = min(1.0, (seen + config.batch) / max(config.warm_up, 1))
-    progress = min(1.0, max(0.0, (seen - config.warm_up) / max(config.samples - config.warm_up, 1)))
+    rise = min(1.0, (seen + config.batch) / max(config.rise, 1))
+    progress = min(1.0, max(0.0, (seen - config.rise) / max(config.samples - config.rise, 1)))
     return config.lr * rise * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
 
 
@@ -151,7 +153,7 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.state.network.parameters(), self.config.clip)
         optimizer.step()
         self.shards.share_statistics()
-        self.state.follow(self.config.ema_decay)
+        self.state.follow(self.config.decay)
         return sum(losses)
 
     def _backward(self, batch: Batch, network: InteractiveNetwork, part: slice) -> float:
@@ -200,7 +202,7 @@ class _Run:
             config.samples,
             loss,
             speed,
-            (_total(config) - done) * seconds_per_step / 60,
+            (config.steps - done) * seconds_per_step / 60,
             extra={"progress": True},
         )
 
@@ -243,10 +245,6 @@ def _forget_after(path: Path, samples: int) -> None:
     if path.is_file():
         kept = [line for line in path.read_text().splitlines() if samples and json.loads(line)["samples"] <= samples]
         path.write_text("".join(line + "\n" for line in kept))
-
-
-def _total(config: TrainingConfig) -> int:
-    return math.ceil(config.samples / config.batch)
 
 
 @contextmanager

@@ -26,7 +26,9 @@ class Scalars:
     """
 
     def __init__(self, folder: Path | None, samples: int = 0) -> None:
-        self._writer = None if folder is None else _new_writer(folder, samples)
+        # Steps from there on count as not written.
+        purge = samples + 1 if samples else 0
+        self._writer = None if folder is None else _writer_class()(folder, purge_step=purge)
 
     def write(self, samples: int, values: Mapping[str, float]) -> None:
         """Write numbers by name; a slash puts a name into a group."""
@@ -41,9 +43,14 @@ class Scalars:
             self._writer.close()
 
 
-def _new_writer(folder: Path, samples: int) -> Any:
+def require_tensorboard() -> None:
+    """Raise an `InputError` where TensorBoard is not installed."""
+    _writer_class()
+
+
+def _writer_class() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError('--tensorboard needs TensorBoard: pip install "napari-fbrs[tensorboard]"') from error
-    return SummaryWriter(folder, purge_step=samples)
+    return SummaryWriter

@@ -131,6 +131,16 @@ def test_learning_rate(config: TrainingConfig):
     assert rates[-1] == pytest.approx(0.01 * config.lr)
 
 
+def test_short_schedules_rise_and_average_in_proportion(config: TrainingConfig, in_folder):
+    long = in_folder(config, "x", samples=48_000, batch=24, warm_up=3000, ema_decay=0.998)
+    assert (long.steps, long.rise, long.decay) == (2000, 3000, pytest.approx(0.998))
+    short = in_folder(config, "x", samples=2000, batch=16, warm_up=3000, ema_decay=0.998)
+    assert (short.steps, short.rise, short.decay) == (125, 200, pytest.approx(0.968))
+    assert learning_rate(short, 12) == pytest.approx(short.lr)
+    assert learning_rate(short, 124) < 0.02 * short.lr
+    assert in_folder(config, "x", samples=4).decay == 0  # the weights themselves
+
+
 def test_fine_tuning_leaves_the_backbone(config: TrainingConfig, in_folder):
     tuned = train(in_folder(config, "tuned", fine_tune=True, samples=8)).network
     start = initial_network(config)

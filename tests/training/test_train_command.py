@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_fbrs import Click, Predictor, load_model
+from napari_fbrs.cli import main
+from napari_fbrs.errors import InputError
+from napari_fbrs.training.command import add_arguments, configured, run
+from napari_fbrs.training.config import TrainingConfig
+from napari_fbrs.training.loop import TENSORBOARD, read_log, train
+from napari_fbrs.training.terminal import OneLine, told_on
+
+TINY = ("--device", "cpu", "--workers", "0", "--batch", "2", "--threads", "1")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def shown_of(text: str) -> list[str]:
+    """Return what is left on the lines of a terminal."""
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return lines
+
+
+def test_a_folder_of_images_fine_tunes_the_bundled_model(discs: Path, tmp_path: Path, capsys):
+    folder, path = tmp_path / "run", tmp_path / "mine.safetensors"
+    words = (str(folder), "--source", str(discs), "--fine-tune", "--samples", "8", "--crop", "64", *TINY)
+    assert configured(parsed(*words)).init == "default"
+    assert main(["train", *words]) == 0
+    assert main(["train", str(folder), "--export", str(path), "--name", "my discs"]) == 0
+    assert f"{path} and {tmp_path / 'MODEL_CARD.md'} written" in capsys.readouterr().out
+    bundled, tuned = load_model("default", "cpu"), load_model(path, "cpu")
+    assert tuned.name == "my discs"
+    start, end = (dict(model.network.named_parameters()) for model in (bundled, tuned))
+    changed = {name for name in start if not bool((start[name] == end[name]).all())}
+    assert changed
+    assert not [name for name in changed if "backbone" in name]
+    assert f"`{bundled.name}`" in (tmp_path / "MODEL_CARD.md").read_text()
+    image = np.zeros((64, 64), np.uint8)
+    image[20:40, 20:40] = 200
+    predictor = Predictor(tuned)
+    assert predictor.predict(predictor.prepare(image), [Click(30, 30)]).probability.shape == (64, 64)
+
+
+def test_images_none_of_which_is_kept_for_validation(config: TrainingConfig, in_folder, monkeypatch, caplog):
+    monkeypatch.setattr("napari_fbrs.evaluation.datasets.is_validation", lambda _source, _name: False)
+    quiet = in_folder(config, "run", samples=8)
+    with caplog.at_level(logging.INFO):
+        train(quiet)
+    assert "nothing to validate on" in caplog.text
+    assert read_log(quiet.folder)[-1]["mean_iou"] == []
+
+
+def test_a_name_without_an_export(tmp_path: Path):
+    with pytest.raises(InputError, match="--export"):
+        run(parsed(str(tmp_path), "--name", "x"))
+
+
+def test_the_log_holds_clicks_to_an_iou(config: TrainingConfig, in_folder):
+    settings = in_folder(config, "run", samples=8)
+    train(settings)
+    for line in read_log(settings.folder):
+        assert line["targets"] == [0.85, 0.9]
+        assert all(1 <= count <= 10 for count in line["noc"]["discs"])
+        assert all(0 <= share <= 1 for share in line["failed"]["discs"])
+        assert line["mean_noc"] == line["noc"]["discs"]
+
+
+def test_progress_stays_on_one_line_of_a_terminal(config: TrainingConfig, in_folder):
+    stream = Terminal()
+    with told_on(stream):
+        train(in_folder(config, "run", samples=32))
+    lines = [line[24:] for line in shown_of(stream.getvalue())]  # without the time of day
+    assert [line.split(" clicks: [")[0] for line in lines] == ["IoU after (1, 3, 5)"] * 2 + [""]
+    assert stream.getvalue().count("samples/s") == 8  # a step each
+
+
+def test_progress_is_left_alone_when_training_ends_early(config: TrainingConfig, in_folder):
+    stream = Terminal()
+    with told_on(stream):
+        train(in_folder(config, "run", samples=32), max_steps=1)
+    with told_on(stream):
+        logging.getLogger("napari_fbrs.training.x").info("%d of 9", 4, extra={"progress": True})
+    stream.write("shell prompt")
+    *_, progress, prompt = shown_of(stream.getvalue())
+    assert progress.endswith("4 of 9")
+    assert prompt == "shell prompt"
+
+
+def test_a_log_file_has_a_line_for_each_thing_told():
+    stream = io.StringIO()
+    logger = logging.getLogger("napari_fbrs.training.x")
+    with told_on(stream):
+        logger.debug("each step", extra={"progress": True})
+        logger.info("each fiftieth", extra={"progress": True})
+        logger.info("validated")
+    assert [line[24:] for line in stream.getvalue().splitlines()] == ["each fiftieth", "validated"]
+    assert not logging.getLogger("napari_fbrs.training").handlers
+
+
+def test_what_is_told_above_the_progress_leaves_nothing_of_it_behind():
+    stream = Terminal()
+    handler = OneLine(stream)
+    for text, progress in (("a long progress", True), ("told", False), ("a", True), ("b", True)):
+        record = logging.makeLogRecord({"msg": text, "progress": progress})
+        handler.emit(record)
+    handler.finish()
+    handler.finish()
+    assert shown_of(stream.getvalue()) == ["told", "b", ""]
+
+
+def test_tensorboard_that_is_not_there(config: TrainingConfig, in_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    wanted = in_folder(config, "run", tensorboard=True)
+    with pytest.raises(InputError, match=r"napari-fbrs\[tensorboard\]"):
+        train(wanted)
+    assert not wanted.folder.exists()  # the next call does not want it any more
+
+
+def test_figures_for_tensorboard(config: TrainingConfig, in_folder, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr("napari_fbrs.training.loop._REPORT_EVERY", 2)
+    settings = in_folder(config, "run", samples=16, tensorboard=True)
+    train(settings, max_steps=3)
+    train(settings)
+    events = EventAccumulator(str(settings.folder / TENSORBOARD)).Reload()
+    assert {tag.split("/")[0] for tag in events.Tags()["scalars"]} == {
+        "training",
+        "IoU after 1",
+        "IoU after 3",
+        "IoU after 5",
+        "NoC 0.85",
+        "NoC 0.9",
+        "failed 0.85",
+        "failed 0.9",
+    }
+    log = read_log(settings.folder)
+    assert [event.step for event in events.Scalars("NoC 0.9/discs")] == [line["samples"] for line in log]
+    measured = [event.value for event in events.Scalars("IoU after 3/mean")]
+    assert measured == pytest.approx([line["mean_iou"][1] for line in log])
+    for name in ("loss", "learning rate", "samples a second"):
+        assert [event.step for event in events.Scalars(f"training/{name}")] == [8, 16]
+
+
+def test_the_option_for_tensorboard_can_be_taken_back(config: TrainingConfig, in_folder):
+    train(in_folder(config, "run", samples=8, validation_images=1))
+    folder = str(Path(config.run_folder).parent / "run")
+    assert configured(parsed(folder, "--tensorboard")).tensorboard
+    assert not configured(parsed(folder, "--no-tensorboard")).tensorboard
+    assert not configured(parsed(folder)).tensorboard
