@@ -413,25 +413,57 @@ def _add_models(commands: Commands[_Parser]) -> None:
         "models",
         help="which models there are, and where",
         description="List the models that --model takes: the bundled one, files in the models folder, and published "
-        "ones that may be placed there.",
+        "ones that can be downloaded. Nothing is downloaded without being asked for.",
     )
+    parser.add_argument("--download", metavar="NAME", help="download a published model to the models folder")
     parser.set_defaults(run=_models)
 
 
-def _models(_: argparse.Namespace) -> int:
-    from napari_fbrs.models.zoo import list_models, models_folder
+def _models(args: argparse.Namespace) -> int:
+    if args.download is not None:
+        return _download(args.download)
+    from napari_fbrs.models.zoo import RELEASE, list_models, models_folder, unused_files
 
-    where = {"bundled": "bundled", "folder": "models folder", "published": "not on this machine"}
-    table = [("NAME", "WHERE", "FILE")]
+    where = {"bundled": "bundled", "folder": "models folder", "published": "to download"}
+    table = [("NAME", "WHERE", "SIZE", "FILE")]
     for entry in list_models():
-        file = str(entry.path) if entry.path else f"place {entry.name}.pth in the models folder"
-        table.append((entry.name, where[entry.origin], file))
-    widths = [max(len(row[column]) for row in table) for column in range(2)]
-    for name, place, file in table:
-        say(f"{name:{widths[0]}}  {place:{widths[1]}}  {file}")
+        file = str(entry.path) if entry.path else f"napari-fbrs models --download {entry.name}"
+        table.append((entry.name, where[entry.origin], _megabytes(entry.size), file))
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    for name, place, size, file in table:
+        say(f"{name:{widths[0]}}  {place:{widths[1]}}  {size:>{widths[2]}}  {file}")
     say()
+    for path in unused_files():
+        say(f"not listed: {path}, as another model is called {path.stem}; rename the file, or give its path")
     say(f"models folder: {models_folder()} (NAPARI_FBRS_MODELS names another)")
-    say("published files: release v1.0 of the GitHub repository saic-vul/fbrs_interactive_segmentation")
+    say(f"published files: {RELEASE}NAME.pth; they can be placed in the models folder by hand")
+    return 0
+
+
+def _megabytes(size: int | None) -> str:
+    return "?" if size is None else f"{size / 1e6:.0f} MB"
+
+
+def _download(name: str) -> int:
+    from napari_fbrs.models.zoo import DEFAULT, download
+
+    if name == DEFAULT:
+        raise InputError(f"{DEFAULT} is bundled: there is nothing to download")
+    last = ""
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal last
+        line = _megabytes(done) if total is None else f"{_megabytes(done)} of {_megabytes(total)}"
+        if line != last:
+            sys.stderr.write(f"\r{name}: {line}")
+            last = line
+
+    try:
+        path = download(name, progress)
+    finally:
+        if last:
+            sys.stderr.write("\n")
+    say(f"{name}: {path}")
     return 0
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -331,16 +332,44 @@ def test_models_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setenv("NAPARI_FBRS_MODELS", str(tmp_path))
     (tmp_path / "mine.safetensors").touch()
     (tmp_path / "resnet34_dh128_sbd.pth").touch()
+    (tmp_path / "default.pth").touch()
     assert cli.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     words = {line.split()[0]: line for line in lines if line}
     assert [entry.name for entry in list_models()] == [line.split()[0] for line in lines[1 : 1 + len(list_models())]]
-    assert words["default"].split()[1:] == ["bundled", str(zoo.find_model("default"))]
-    assert words["mine"].endswith(f"models folder  {' ' * 6}{tmp_path / 'mine.safetensors'}")
+    bundled = zoo.find_model("default")
+    assert words["default"].split()[1:] == ["bundled", f"{bundled.stat().st_size / 1e6:.0f}", "MB", str(bundled)]
+    assert words["mine"].split(maxsplit=1)[1] == f"models folder    0 MB  {tmp_path / 'mine.safetensors'}"
     assert words["resnet34_dh128_sbd"].endswith(str(tmp_path / "resnet34_dh128_sbd.pth"))
-    assert "not on this machine" in words["resnet50_dh128_sbd"]
-    assert "place resnet50_dh128_sbd.pth in the models folder" in words["resnet50_dh128_sbd"]
+    assert "to download    126 MB  napari-fbrs models --download resnet50_dh128_sbd" in words["resnet50_dh128_sbd"]
+    assert f"not listed: {tmp_path / 'default.pth'}, as another model is called default" in "\n".join(lines)
     assert str(models_folder()) in "\n".join(lines)
+
+
+def test_a_model_is_downloaded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def download(name: str, progress: Callable[[int, int | None], None]) -> Path:
+        for done in (10, 10_000_000, 10_000_001, 20_000_000):
+            progress(done, 20_000_000)
+        return Path("models") / f"{name}.pth"
+
+    monkeypatch.setattr(zoo, "download", download)
+    assert cli.main(["models", "--download", "resnet34_dh128_sbd"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"resnet34_dh128_sbd: {Path('models/resnet34_dh128_sbd.pth')}\n"
+    assert said.err == "".join(f"\rresnet34_dh128_sbd: {done} MB of 20 MB" for done in (0, 10, 20)) + "\n"
+
+
+def test_models_that_are_not_downloaded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "default is bundled" in refused(capsys, cli.main(["models", "--download", "default"]))
+    assert "no published model is called 'unet'" in refused(capsys, cli.main(["models", "--download", "unet"]))
+
+    def interrupted(_: str, progress: Callable[[int, int | None], None]) -> Path:
+        progress(5, None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zoo, "download", interrupted)
+    assert cli.main(["models", "--download", "resnet34_dh128_sbd"]) == 130
+    assert capsys.readouterr().err == "\rresnet34_dh128_sbd: 0 MB\n"
 
 
 def test_training_is_wired_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

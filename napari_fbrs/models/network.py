@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -74,8 +75,9 @@ class InteractiveNetwork(nn.Module, ABC):
         super().__init__()
         self.dist_maps = DistanceMaps(norm_radius)
         self.rgb_conv = nn.Sequential(nn.Conv2d(5, 8, 1), nn.LeakyReLU(0.2), nn.BatchNorm2d(8), nn.Conv2d(8, 3, 1))
-        self.register_buffer("mean", torch.tensor(_MEAN).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).reshape(1, 3, 1, 1), persistent=False)
+        # No file holds them: they have values even in a network built without ("meta"), for a file's to be put in.
+        self.register_buffer("mean", torch.tensor(_MEAN, device="cpu").reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD, device="cpu").reshape(1, 3, 1, 1), persistent=False)
 
     def fuse(self, image: Tensor, points: Tensor) -> Tensor:
         """Return the backbone's input, shape (B, 3, H, W): image and click maps mixed by two 1x1 convolutions."""
@@ -134,6 +136,16 @@ class InteractiveNetwork(nn.Module, ABC):
     def forward(self, image: Tensor, points: Tensor, prior: Tensor | None = None) -> Tensor:
         """Return logits, shape (B, 1, H, W), of a plain pass."""
         return self.decode(self.embed(image, points, prior=prior))
+
+
+class Architecture(Protocol):
+    """Everything that decides the shapes and the computation of a network: a frozen dataclass for each family."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def build(self) -> InteractiveNetwork:
+        """Return an untrained network of this architecture."""
+        ...
 
 
 def modulate(x: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +13,24 @@ import skimage.data
 import torch
 
 from napari_fbrs.clicks import Click, ClickList
-from napari_fbrs.errors import InputError, ModelFileError
+from napari_fbrs.errors import CancelledError, InputError, ModelFileError
 from napari_fbrs.inference.predictor import Predictor, PredictorSettings
-from napari_fbrs.models.checkpoint import Model, ModelSettings, load_checkpoint, save_model
+from napari_fbrs.models import zoo
+from napari_fbrs.models.checkpoint import Model, ModelSettings, fingerprint, load_checkpoint, save_model
 from napari_fbrs.models.deeplab import DeepLabArchitecture
+from napari_fbrs.models.hrnet import HRNetArchitecture
+from napari_fbrs.models.network import Architecture
 from napari_fbrs.models.zoo import (
     PUBLISHED,
     Entry,
+    Published,
     choose_device,
+    download,
     find_model,
     list_models,
     load_model,
     models_folder,
+    unused_files,
 )
 
 FIRST = DeepLabArchitecture("resnet18", 128, stages=3, output_stride=16, rates=(6, 12, 18))
@@ -67,9 +76,52 @@ def test_names_nobody_knows(folder: Path):
         find_model("yours")
 
 
-def test_published_models_say_where_they_belong(folder: Path):
-    with pytest.raises(ModelFileError, match=rf"resnet50_dh128_sbd\.pth .* in {re.escape(str(folder))}"):
-        find_model("resnet50_dh128_sbd")
+@pytest.mark.parametrize("name", ["resnet34_dh128_sbd", "hrnet32_ocr128_lvis"])
+def test_published_models_say_where_they_come_from_and_belong(folder: Path, name: str):
+    with pytest.raises(ModelFileError) as refused:
+        load_model(name, "cpu")
+    assert str(refused.value) == (
+        f"{name} is not on this machine: run `napari-fbrs models --download {name}`, or get https://github.com/"
+        f"saic-vul/fbrs_interactive_segmentation/releases/download/v1.0/{name}.pth and put it in {folder}"
+    )
+
+
+def test_the_bundled_model_is_not_replaced_by_a_file_of_its_name(folder: Path):
+    bundled = find_model("default")
+    for name in ("default.safetensors", "default.pth"):
+        (folder / name).touch()
+    assert find_model("default") == bundled
+    assert [entry.name for entry in list_models()] == ["default", *PUBLISHED]
+    assert unused_files() == [folder / "default.safetensors", folder / "default.pth"]
+
+
+def test_of_two_files_of_one_name_one_is_listed(folder: Path):
+    for name in ("mine.pth", "mine.safetensors", "other.pth"):
+        (folder / name).touch()
+    assert [entry.name for entry in list_models() if entry.origin == "folder"] == ["mine", "other"]
+    assert find_model("mine") == folder / "mine.safetensors"
+    assert unused_files() == [folder / "mine.pth"]
+
+
+def test_folders_are_no_models(folder: Path):
+    (folder / "odd.pth").mkdir()
+    assert all(entry.origin != "folder" for entry in list_models())
+
+
+def test_sizes(folder: Path):
+    (folder / "mine.pth").write_bytes(b"12345")
+    sizes = {entry.name: entry.size for entry in list_models()}
+    assert sizes["mine"] == 5
+    assert sizes["default"] == find_model("default").stat().st_size
+    assert sizes["resnet34_dh128_sbd"] == 93_444_784
+    assert Entry("gone", folder / "gone.pth", "folder").size is None
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_sizes_of_what_is_published(name: str, manifest):
+    shapes = manifest[name.rpartition("_")[0]]
+    size = sum(np.prod(shape, dtype=int) * (8 if key.endswith("tracked") else 4) for key, shape in shapes.items())
+    assert PUBLISHED[name].size == size
 
 
 def test_paths_are_taken_as_they_are(folder: Path):
@@ -77,6 +129,179 @@ def test_paths_are_taken_as_they_are(folder: Path):
     assert find_model(Path("default")) == Path("default")
     with pytest.raises(ModelFileError, match=r"no model file at nowhere\.safetensors"):
         load_model("nowhere.safetensors", "cpu")
+
+
+# downloads, from a server on this machine
+
+NAME = "resnet34_dh128_sbd"
+TINY = HRNetArchitecture(2, 3)
+
+
+class Release(HTTPServer):
+    """Serves files from memory; counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.missing = 0  # bytes that are announced and do not come
+        self.announced = True
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Release
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        content = self.server.files.get(self.path)
+        self.send_response(404 if content is None else 200)
+        if self.server.announced:
+            self.send_header("Content-Length", str(len(content or b"") + self.server.missing))
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def weights(path: Path, architecture: Architecture = TINY, **changes: torch.Tensor) -> bytes:
+    torch.manual_seed(0)
+    torch.save(architecture.build().state_dict() | changes, path)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+@pytest.fixture
+def release(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
+    """Serve a tiny network in place of the published ones."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(zoo, "PUBLISHED", {NAME: Published(TINY, 1000)})
+    with Release() as server:
+        server.files[f"/{NAME}.pth"] = weights(tmp_path / "w.pth")
+        monkeypatch.setattr(zoo, "RELEASE", server.address)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def refused(folder: Path, **options) -> str:
+    """Return what a download is refused with; nothing may be left of it."""
+    with pytest.raises(ModelFileError) as error:
+        download(NAME, **options)
+    assert list(folder.iterdir()) == []
+    assert str(error.value).endswith(f"get {zoo.RELEASE}{NAME}.pth and put it in {folder}")
+    return str(error.value)
+
+
+def test_a_download_is_the_published_file_and_is_made_once(release: Release, folder: Path):
+    folder.rmdir()
+    said: list[tuple[int, int | None]] = []
+    path = download(NAME, lambda done, total: said.append((done, total)))
+    assert path == folder / f"{NAME}.pth"
+    content = release.files[f"/{NAME}.pth"]
+    assert path.read_bytes() == content
+    assert list(folder.iterdir()) == [path]
+    assert said[-1] == (len(content), len(content))
+    assert sorted(said) == said
+    assert all(total == len(content) for _, total in said)
+    assert load_model(NAME, "cpu").network.architecture == TINY
+    assert download(NAME) == path
+    assert len(release.asked) == 1
+
+
+def test_a_file_placed_by_hand_is_not_downloaded(release: Release, folder: Path):
+    (folder / f"{NAME}.safetensors").touch()
+    assert download(NAME) == folder / f"{NAME}.safetensors"
+    assert release.asked == []
+
+
+def test_a_download_of_unknown_length(release: Release):
+    release.announced = False
+    said: list[tuple[int, int | None]] = []
+    download(NAME, lambda done, total: said.append((done, total)))
+    assert {total for _, total in said} == {None}
+
+
+def test_a_download_is_called_off(release: Release, folder: Path):
+    answers = iter([False, False, True])
+    with pytest.raises(CancelledError, match=f"the download of {NAME} was called off"):
+        download(NAME, cancelled=lambda: next(answers))
+    assert len(release.asked) == 1
+    assert list(folder.iterdir()) == []
+    with pytest.raises(CancelledError):
+        download(NAME, cancelled=lambda: True)
+    assert len(release.asked) == 1
+
+
+def test_a_file_that_is_not_there(release: Release, folder: Path):
+    release.files.clear()
+    assert "could not be downloaded (the server answered 404)" in refused(folder)
+
+
+def test_no_network(release: Release, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(zoo, "RELEASE", "http://127.0.0.1:9/")  # the port of "discard", where nobody listens
+    assert "could not be downloaded (the connection failed, ConnectionError)" in refused(folder)
+
+
+def test_a_connection_that_breaks(release: Release, folder: Path):
+    release.missing = 1
+    assert re.search("the connection failed|ended early", refused(folder))
+
+
+def test_something_else_came(release: Release, folder: Path, tmp_path: Path):
+    path = f"/{NAME}.pth"
+    unusable = weights(tmp_path / "w.pth", TINY, **{"rgb_conv.0.bias": torch.full((8,), torch.nan)})
+    for content, said in {
+        unusable: r"rgb_conv\.0\.bias holds NaN",
+        b"<!DOCTYPE html>": "could not be read as weights only",
+        b"": "could not be read as weights only",
+        release.files[path][:-100]: "could not be read as weights only",
+        weights(tmp_path / "w.pth", HRNetArchitecture(2, 4)): r"it holds HRNetArchitecture\(width=2, ocr=4, ",
+    }.items():
+        release.files[path] = content
+        assert re.search(f"what came in place of {NAME} is no such model, .*{said}", refused(folder))
+
+
+def test_another_model_of_the_same_shapes_came(release: Release, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    other = HRNetArchitecture(2, 3, norm_radius=5.0)
+    monkeypatch.setattr(zoo, "PUBLISHED", {NAME: Published(other, 1000)})
+    assert f"is no such model, it holds {TINY}" in refused(folder)
+
+
+def test_far_more_comes(release: Release, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(zoo, "_MAX_BYTES", 1000)
+    assert "is far larger" in refused(folder)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_pinned_hash_is_checked(release: Release, folder: Path, monkeypatch: pytest.MonkeyPatch, right: bool):
+    pinned = fingerprint(download(NAME))
+    (folder / f"{NAME}.pth").unlink()
+    monkeypatch.setattr(zoo, "PUBLISHED", {NAME: Published(TINY, 1000, pinned if right else "0" * 64)})
+    if right:
+        assert fingerprint(download(NAME)) == pinned
+    else:
+        assert "is not the published file (SHA-256)" in refused(folder)
+
+
+def test_a_folder_that_cannot_be_written(release: Release, folder: Path):
+    folder.rmdir()
+    folder.write_text("a file in its place")
+    with pytest.raises(ModelFileError, match=r"could not be downloaded \(.*exists\): get http"):
+        download(NAME)
+    assert release.asked == []
+
+
+def test_only_published_models_are_downloaded(folder: Path):
+    with pytest.raises(InputError, match="no published model is called 'yours', only resnet34_dh128_sbd, "):
+        download("yours")
 
 
 def test_a_placed_copy_is_the_same_model(folder: Path, bundled: Model):
