@@ -25,6 +25,7 @@ from napari_fbrs.inference.prior import Prior
 from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, to_crop
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.network import Cut, Features, resize
+from napari_fbrs.models.precision import fast_bfloat16
 
 MODES = MappingProxyType({"NoBRS": None, "f-BRS-A": Cut.A, "f-BRS-B": Cut.B, "f-BRS-C": Cut.C})
 DEFAULT_MODE = "f-BRS-B"
@@ -54,6 +55,8 @@ class PredictorSettings:
     network_clicks : int or None
         How many clicks, the first ones, the network is shown in the modes that optimise; None: all. Later ones act
         through the optimisation alone, on features that are there already.
+    half : bool
+        Whether features are computed in bfloat16, where the device is fast at it; all else stays in float32.
     """
 
     zoom: Zoom | None = field(default_factory=Zoom)
@@ -63,12 +66,13 @@ class PredictorSettings:
     insist: bool = False
     local: bool = False
     network_clicks: int | None = 8
+    half: bool = False
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
         """Return the settings that suit a model."""
         zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
-        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, insist=True, local=True)
+        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, insist=True, local=True, half=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +226,7 @@ class Predictor:
         self.mode = mode
         self.settings = settings or PredictorSettings.of_model(model.settings)
         self.cache = ByteCache(cache_bytes)
+        self._half = self.settings.half and fast_bfloat16(model.device)
 
     def prepare(self, image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:
         """Return a plane that can be predicted on.
@@ -414,7 +419,10 @@ class Predictor:
             mask = torch.cat((mask, mask.flip(3))) if mask is not None else None
         if device.type in ("cpu", "cuda"):
             batch = batch.contiguous(memory_format=torch.channels_last)
-        return self.model.network.embed(batch, coordinates, cut, mask)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
+            features = self.model.network.embed(batch, coordinates, cut, mask)
+        aside = features.aside.float() if features.aside is not None else None
+        return replace(features, x=features.x.float(), aside=aside)
 
     @torch.no_grad()
     def _decode(self, features: Features) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_fbrs.errors import InputError
+from napari_fbrs.models.precision import fast_bfloat16
 from napari_fbrs.models.zoo import choose_device
 
 
@@ -52,11 +53,4 @@ def choose_precision(device: str, precision: str) -> Precision:
     if precision not in ("auto", "float32", "bfloat16"):
         raise InputError(f"precision is auto, float32 or bfloat16, not {precision!r}")
     chosen = choose_device(device)
-    return Precision(chosen, precision == "bfloat16" or (precision == "auto" and _has_bfloat16(chosen)))
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    # Older processors emulate bfloat16, at a fraction of the speed of float32.
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return Precision(chosen, precision == "bfloat16" or (precision == "auto" and fast_bfloat16(chosen)))

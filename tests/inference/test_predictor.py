@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from fakes import BrightNetwork, NaNNetwork, model_of
+from skimage import data
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
@@ -20,6 +21,7 @@ from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings, State
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.models.checkpoint import Model, ModelSettings
+from napari_fbrs.models.precision import fast_bfloat16
 
 CLICKS = [Click(30, 40), Click(12, 50, positive=False), Click(44, 30), Click(30, 70, positive=False)]
 
@@ -423,6 +425,22 @@ def test_without_flipping_one_image_goes_through(network: BrightNetwork):
         predictor = Predictor(model_of(network), settings=PredictorSettings(flip=flip))
         predictor.predict(predictor.prepare(two_squares()), CLICKS[:2])
         assert len(network.points[-1]) == 1 + flip
+
+
+@pytest.mark.skipif(not fast_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16")
+def test_half_precision_changes_next_to_nothing(bundled: Model):
+    shipped = PredictorSettings.of_model(bundled.settings)
+    assert shipped.half
+    masks = []
+    for half in (True, False):
+        predictor = Predictor(bundled, settings=replace(shipped, half=half))
+        plane = predictor.prepare(data.coins())
+        masks.append(
+            [predictor.predict(plane, [Click(*pixel)]).mask() for pixel in ((119, 271), (55, 150), (200, 200))]
+        )
+    for one, other in zip(*masks, strict=True):
+        assert one.any()
+        assert np.count_nonzero(one & other) / np.count_nonzero(one | other) > 0.995
 
 
 def test_mirrored_clicks_are_mirrored(network: BrightNetwork):
