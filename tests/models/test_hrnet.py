@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.inference.plane import Crop, make_plane
 from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.hrnet import HRNet, HRNetArchitecture
 from napari_fbrs.models.network import Cut, Features
 
@@ -167,6 +169,18 @@ def test_a_logit_after_the_attention_needs_its_own_features_alone(network: HRNet
     features = network.embed(image, POINTS, Cut.C)
     part = dataclasses.replace(features, x=features.x[..., 3:5, 6:7])
     torch.testing.assert_close(network.logits(part), network.logits(features)[..., 3:5, 6:7])
+
+
+@pytest.mark.parametrize("mode", ["NoBRS", "f-BRS-A", "f-BRS-B", "f-BRS-C"])
+def test_every_mode_works_with_the_settings_of_a_model(network: HRNet, mode: str):
+    model = Model("tiny", network, ModelSettings(64, 16), "tiny", torch.device("cpu"))
+    predictor = Predictor(model, mode)
+    plane = predictor.prepare(np.random.default_rng(3).random((70, 90)))
+    clicks = ClickList.one_by_one([Click(30, 40), Click(10, 80, positive=False), Click(50, 50)])
+    for prediction in predictor.replay(plane, clicks):
+        assert prediction.probability.shape == (70, 90)
+        assert np.isfinite(prediction.probability).all()
+    assert bool(prediction.evaluations) is (mode != "NoBRS")
 
 
 def test_what_would_tell_objects_apart_decides_nothing(network: HRNet, image: torch.Tensor):
