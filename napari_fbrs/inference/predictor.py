@@ -30,6 +30,7 @@ from napari_fbrs.models.precision import fast_bfloat16
 MODES = MappingProxyType({"NoBRS": None, "f-BRS-A": Cut.A, "f-BRS-B": Cut.B, "f-BRS-C": Cut.C})
 DEFAULT_MODE = "f-BRS-B"
 _CACHE_BYTES = 512 * 2**20
+_LEAST_FOR_HALF = 32  # pixels; on images a pixel wide, oneDNN's bfloat16 convolutions read memory nobody has written
 
 
 @dataclass(frozen=True)
@@ -419,7 +420,8 @@ class Predictor:
             mask = torch.cat((mask, mask.flip(3))) if mask is not None else None
         if device.type in ("cpu", "cuda"):
             batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
+        half = self._half and min(batch.shape[2:]) >= _LEAST_FOR_HALF
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             features = self.model.network.embed(batch, coordinates, cut, mask)
         aside = features.aside.float() if features.aside is not None else None
         return replace(features, x=features.x.float(), aside=aside)
