@@ -34,7 +34,7 @@ _EXAMPLES = """\
 examples:
   napari-fbrs train run --source cells --fine-tune --samples 2000
       a few images of your own, cells/images/NAME.png with cells/labels/NAME.png (0 is background): goes on from the
-      bundled model, whose backbone stays as it is; some ten images teach it what you call an object
+      bundled model, whose backbone stays as it is
   napari-fbrs train run --export cells.safetensors
       the model as it is now; placed into the models folder (napari-fbrs models), the widget offers it
   napari-fbrs train run
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="decides data and clicks")
     parser.add_argument("--validate-every", type=int, help="samples between validations")
     parser.add_argument(
-        "--tensorboard", action="store_true", default=None,
+        "--tensorboard", action=argparse.BooleanOptionalAction, default=None,
         help="write figures for TensorBoard, too (extra: tensorboard), into the folder tensorboard of the run's",
     )  # fmt: skip
     parser.add_argument(

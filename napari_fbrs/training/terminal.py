@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 _FORMAT = "%(asctime)s %(message)s"
+_TIME_OF_DAY = "%H:%M:%S"  # on a terminal, whose lines are short
 _OURS = "napari_fbrs.training"
 
 
@@ -39,7 +40,7 @@ def told_on(stream: TextIO) -> Iterator[None]:
     """Write what training logs to a stream: on a terminal, progress after each step."""
     seen = stream.isatty()
     handler = OneLine(stream) if seen else logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(logging.Formatter(_FORMAT, _TIME_OF_DAY if seen else None))
     logger = logging.getLogger(_OURS)
     before = logger.level
     logger.addHandler(handler)
