@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from napari_fbrs.inference.optimizer import Objective, Optimum, Variables
 from napari_fbrs.inference.plane import Crop, make_plane
@@ -73,8 +74,9 @@ def test_the_first_optimisation_agrees(parity_resnet34, predicted, mode: str, vi
 def test_the_first_evaluation_of_f_brs_a_agrees(parity_resnet34, predicted, monkeypatch: pytest.MonkeyPatch):
     def only_the_start(objective: Objective, start: Variables) -> Optimum:
         objective(start.astype(np.float64))
-        _, logits, variables = objective.best
-        return Optimum(logits, variables, tuple(objective.evaluations))
+        _, variables = objective.best
+        scale, bias = torch.from_numpy(variables).chunk(2)
+        return Optimum(objective.logits(scale, bias), variables, tuple(objective.evaluations))
 
     # Where the path goes from there is chaotic in the last bits.
     monkeypatch.setattr("napari_fbrs.inference.predictor.optimise", only_the_start)
