@@ -46,16 +46,26 @@ class BrightNetwork(InteractiveNetwork):
         del cut  # the same everywhere
         return 3
 
+    def features(self, mixed: Tensor, guide: Tensor | None, cut: Cut) -> Features:
+        raise NotImplementedError("nothing is mixed here")
+
+    def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError("there is no head here")
+
     def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
         self.passes += 1
         self.priors.append(prior)
         self.points.append(points.clone())
         size = (image.shape[2], image.shape[3])
-        return Features(torch.cat((image[:, :1], self.dist_maps(points, size)), dim=1), None, cut, size)
+        return Features(torch.cat((image[:, :1], self.dist_maps(points, size)), dim=1), (), cut, size)
 
     def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         self.decodes += 1
-        weighted = modulate(features.x, scale, bias) * self.weights.reshape(1, -1, 1, 1)
+        if features.cut.is_input:
+            moved = features.x if bias is None else features.x + bias
+        else:
+            moved = modulate(features.x, scale, bias)
+        weighted = moved * self.weights.reshape(1, -1, 1, 1)
         return weighted.sum(dim=1, keepdim=True) - 0.5 * self.weights[0]
 
 

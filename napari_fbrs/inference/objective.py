@@ -92,7 +92,13 @@ def _on_their_sides(probability: Tensor, positive: Tensor, negative: Tensor) -> 
     return bool((off < 1 - THRESHOLD) & (on < THRESHOLD))
 
 
-def regularisation(scale: Tensor, bias: Tensor) -> Tensor:
-    """Return the price of leaving the untouched network, ``1e-3 * (sum(s^2) + 10 * sum(b^2))``: a scalar."""
-    price: Tensor = _REGULARISATION * (scale.square().sum() + _BIAS_WEIGHT * bias.square().sum())
+def regularisation(scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the price of leaving the untouched network, ``1e-3 * (sum(s^2) + 10 * sum(b^2))``: a scalar.
+
+    The bias of an input is priced like a scale, alone.
+    """
+    square = scale.square().sum()
+    if bias is not None:
+        square = square + _BIAS_WEIGHT * bias.square().sum()
+    price: Tensor = _REGULARISATION * square
     return price

@@ -47,8 +47,8 @@ class Optimum:
     ----------
     logits : Tensor, shape (B, 1, rows, columns)
         Of the evaluation with the lowest loss.
-    variables : ndarray of float32, shape (2 * channels,)
-        Scales, then biases, of that evaluation.
+    variables : ndarray of float32, one axis
+        Scales, then biases, of that evaluation; of an input cut, the bias of every pixel.
     evaluations : tuple of Evaluation
         In order.
     """
@@ -101,19 +101,34 @@ class Objective:
         """Where it computes."""
         return self._features.x.device
 
-    def logits(self, scale: Tensor, bias: Tensor) -> Tensor:
-        """Return the logits of the whole map, shape (B, 1, rows, columns)."""
-        return self._network.decode(self._features, scale, bias)
+    def zeros(self) -> Variables:
+        """Return the variables that leave the network untouched."""
+        x, cut = self._features.x, self._features.cut
+        return np.zeros(x[0].numel() if cut.is_input else 2 * x.shape[1], dtype=np.float32)
+
+    def logits(self, values: Tensor) -> Tensor:
+        """Return the logits of the whole map, shape (B, 1, rows, columns), with these variables."""
+        return self._network.decode(self._features, *self._modulation(values))
+
+    def _modulation(self, values: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return variables as scale and bias."""
+        x = self._features.x
+        if not self._features.cut.is_input:
+            scale, bias = values.chunk(2)
+            return scale, bias
+        bias = values.reshape(1, *x.shape[1:])
+        return None, torch.cat((bias, bias.flip(3))) if len(x) == 2 else bias
 
     def __call__(self, x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        """Return loss and gradient at `x`, scales then biases; a zero gradient where it is good enough."""
+        """Return loss and gradient at `x`, scales then biases (or the input's bias); zeros where it is good enough."""
         if self._cancelled():
             raise CancelledError("a newer click came")
         values = torch.from_numpy(x.astype(np.float32)).to(self._features.x.device).requires_grad_()
         with torch.enable_grad():
-            scale, bias = values.chunk(2)
-            probability = torch.sigmoid((self._near or self).logits(scale, bias))
-            loss = self._masks.loss(probability) + regularisation(scale, bias)
+            logits = self._near.logits(*values.chunk(2)) if self._near else self.logits(values)
+            probability = torch.sigmoid(logits)
+            price = regularisation(values) if self._features.cut.is_input else regularisation(*values.chunk(2))
+            loss = self._masks.loss(probability) + price
         value = float(loss.detach())
         if math.isfinite(value) and (self.best is None or value < self.best[0]):
             self.best = (value, x.astype(np.float32))
@@ -151,8 +166,7 @@ def optimise(objective: Objective, start: Variables) -> Optimum:
         raise PredictionError("the network's output was not a number; choose another model or device")
     _, variables = objective.best
     with torch.no_grad():
-        scale, bias = torch.from_numpy(variables).to(objective.device).chunk(2)
-        logits = objective.logits(scale, bias)
+        logits = objective.logits(torch.from_numpy(variables).to(objective.device))
     return Optimum(logits, variables, tuple(objective.evaluations))
 
 

@@ -27,8 +27,18 @@ from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.network import Cut, Features, resize
 from napari_fbrs.models.precision import fast_bfloat16
 
-MODES = MappingProxyType({"NoBRS": None, "f-BRS-A": Cut.A, "f-BRS-B": Cut.B, "f-BRS-C": Cut.C})
+MODES = MappingProxyType(
+    {
+        "NoBRS": None,
+        "RGB-BRS": Cut.RGB,
+        "DistMap-BRS": Cut.MAPS,
+        "f-BRS-A": Cut.A,
+        "f-BRS-B": Cut.B,
+        "f-BRS-C": Cut.C,
+    }
+)
 DEFAULT_MODE = "f-BRS-B"
+_INPUT_CLICKS = 5  # the most clicks the network is shown in the modes that optimise its input (METHOD section 5)
 _CACHE_BYTES = 512 * 2**20
 _LEAST_FOR_HALF = 32  # pixels; on images a pixel wide, oneDNN's bfloat16 convolutions read memory nobody has written
 
@@ -92,6 +102,8 @@ class State:
         The mask so far, as the network is shown it; stays what it was from the last click shown to the network on.
     expected : Expected or None
         What is known of the object's size; for the first look at it.
+    seen : Crop or None
+        The part looked at last, which is what a bias of pixels belongs to.
     """
 
     crop: Crop | None = None
@@ -99,6 +111,7 @@ class State:
     box: Crop | None = None
     prior: Prior | None = None
     expected: Expected | None = None
+    seen: Crop | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +199,8 @@ class Predictor:
     ----------
     model : Model
         From `load_model`.
-    mode : {"f-BRS-B", "f-BRS-A", "f-BRS-C", "NoBRS"}, optional
-        Where the auxiliary variables sit; NoBRS has none.
+    mode : {"f-BRS-B", "f-BRS-A", "f-BRS-C", "RGB-BRS", "DistMap-BRS", "NoBRS"}, optional
+        Where the auxiliary variables sit (METHOD section 5); NoBRS has none.
     settings : PredictorSettings, optional
         How to look at planes; what suits the model by default.
     cache_bytes : int, optional
@@ -289,7 +302,8 @@ class Predictor:
         features = self._features(plane, looked_at, size, local, timings, previous.prior)
         _stop_if(cancelled)
         with _timed(timings, "optimise"):
-            logits, variables, evaluations = self._refine(features, local, previous.variables, cancelled)
+            start = previous.variables if self._carries_over(previous, looked_at) else None
+            logits, variables, evaluations = self._refine(features, local, start, cancelled)
             probability = self._probability(logits)
         prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
         with _timed(timings, "resize"):
@@ -297,7 +311,9 @@ class Predictor:
             box = bounding_box(prediction.crop_mask(threshold), looked_at)
         shown = self._network_clicks
         prior = previous.prior if shown and len(clicks) >= shown else Prior(looked_at, probability)
-        return replace(prediction, state=State(crop or previous.crop, variables, box, prior, previous.expected))
+        return replace(
+            prediction, state=State(crop or previous.crop, variables, box, prior, previous.expected, looked_at)
+        )
 
     def replay(self, plane: Plane, clicks: ClickList, state: State | None = None) -> Iterator[Prediction]:
         """Yield the prediction after each round of clicks, each continuing from the one before.
@@ -369,7 +385,10 @@ class Predictor:
 
     @property
     def _network_clicks(self) -> int | None:
-        return self.settings.network_clicks if MODES[self.mode] else None
+        cut, limit = MODES[self.mode], self.settings.network_clicks
+        if cut is None or limit is None:
+            return None
+        return min(limit, _INPUT_CLICKS) if cut.is_input else limit
 
     def _features(
         self,
@@ -423,8 +442,12 @@ class Predictor:
         half = self._half and min(batch.shape[2:]) >= _LEAST_FOR_HALF
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             features = self.model.network.embed(batch, coordinates, cut, mask)
-        aside = features.aside.float() if features.aside is not None else None
-        return replace(features, x=features.x.float(), aside=aside)
+        return replace(features, x=features.x.float(), aside=tuple(tensor.float() for tensor in features.aside))
+
+    def _carries_over(self, previous: State, crop: Crop) -> bool:
+        """Return whether variables still mean the same: a bias of pixels does not in another crop."""
+        cut = MODES[self.mode]
+        return cut is None or not cut.is_input or previous.seen == crop
 
     @torch.no_grad()
     def _decode(self, features: Features) -> Tensor:
@@ -445,9 +468,7 @@ class Predictor:
         objective = Objective(
             self.model.network, features, masks, cancelled, insist=self.settings.insist, local=self.settings.local
         )
-        if start is None:
-            start = np.zeros(2 * self.model.network.channels(cut), dtype=np.float32)
-        optimum = optimise(objective, start)
+        optimum = optimise(objective, objective.zeros() if start is None else start)
         return optimum.logits, optimum.variables, optimum.evaluations
 
     def _probability(self, logits: Tensor) -> npt.NDArray[np.float32]:

@@ -95,28 +95,31 @@ class DeepLab(InteractiveNetwork):
         decoder = self.architecture.channels
         return {Cut.A: self.feature_extractor.backbone.channels, Cut.B: decoder + _SKIP_CHANNELS, Cut.C: decoder}[cut]
 
-    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
-        """Return the features at `cut`; see `InteractiveNetwork.embed`."""
-        size = (image.shape[2], image.shape[3])
-        guide = self.guide(points, size, prior) if self.guide is not None else None
-        first, x = self.feature_extractor.backbone(self.fuse(image, points), guide)
+    def guidance(self, points: Tensor, size: tuple[int, int], prior: Tensor | None) -> Tensor | None:
+        """Return what is added to the stem's output; see `Guide`."""
+        return self.guide(points, size, prior) if self.guide is not None else None
+
+    def features(self, mixed: Tensor, guide: Tensor | None, cut: Cut) -> Features:
+        """Return the features at a cut; see `InteractiveNetwork.features`."""
+        size = (mixed.shape[2], mixed.shape[3])
+        first, x = self.feature_extractor.backbone(mixed, guide)
         skip = self.feature_extractor.skip_project(first)
         if cut is Cut.A:
-            return Features(x, skip, cut, size)
+            return Features(x, (skip,), cut, size)
         x = self.feature_extractor.pool(x, skip)
         if cut is Cut.C:
             x = self.feature_extractor.head(x)
-        return Features(x, None, cut, size)
+        return Features(x, (), cut, size)
 
     def reach(self, cut: Cut) -> int | None:
         """Return how far a logit's features lie: a position for each 3x3 convolution between."""
-        return {Cut.A: None, Cut.B: 4, Cut.C: 2}[cut]
+        return {Cut.B: 4, Cut.C: 2}.get(cut)
 
-    def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Return logits from features; see `InteractiveNetwork.logits`."""
+    def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Return logits from features; see `InteractiveNetwork.head_logits`."""
         x = modulate(features.x, scale, bias)
-        if features.aside is not None:
-            x = self.feature_extractor.pool(x, features.aside)
+        if features.cut is Cut.A:
+            x = self.feature_extractor.pool(x, *features.aside)
         if features.cut is not Cut.C:
             x = self.feature_extractor.head(x)
         out: Tensor = self.head(x)

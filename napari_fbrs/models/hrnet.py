@@ -93,20 +93,20 @@ class HRNet(InteractiveNetwork):
         """Return the number of channels at `cut`."""
         return 2 * self.architecture.ocr if cut is Cut.C else sum(self.architecture.widths)
 
-    def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
-        """Return the features at `cut`; see `InteractiveNetwork.embed`."""
-        del prior  # not made for one
-        x = self.feature_extractor.join(self.fuse(image, points))
+    def features(self, mixed: Tensor, guide: Tensor | None, cut: Cut) -> Features:
+        """Return the features at a cut; see `InteractiveNetwork.features`."""
+        del guide  # there is none
+        x = self.feature_extractor.join(mixed)
         if cut is Cut.C:
             x = self.feature_extractor.attend(x)
-        return Features(x, None, cut, (image.shape[2], image.shape[3]))
+        return Features(x, (), cut, (mixed.shape[2], mixed.shape[3]))
 
     def reach(self, cut: Cut) -> int | None:
         """Return how far a logit's features lie: a 1x1 convolution, or an attention to the whole map, between."""
         return 0 if cut is Cut.C else None
 
-    def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Return logits from features; see `InteractiveNetwork.logits`."""
+    def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Return logits from features; see `InteractiveNetwork.head_logits`."""
         x = modulate(features.x, scale, bias)
         if features.cut is not Cut.C:
             x = self.feature_extractor.attend(x)

@@ -20,9 +20,16 @@ _STD = (0.229, 0.224, 0.225)
 class Cut(Enum):
     """Where a network is divided into `embed` and `decode` (METHOD section 5)."""
 
+    RGB = "RGB"
+    MAPS = "DistMap"
     A = "A"
     B = "B"
     C = "C"
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it lies before the network: the variables are a bias of every pixel, and there is no scale."""
+        return self in (Cut.RGB, Cut.MAPS)
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class Features:
     ----------
     x : Tensor, shape (B, channels, h, w)
         The features that scale and bias act on.
-    aside : Tensor or None
-        What goes around the cut (the skip connection of cut A).
+    aside : tuple of Tensor
+        What goes around the cut (the skip connection of cut A, the rest of the input of an input cut).
     cut : Cut
         Where they were taken.
     size : tuple of int
@@ -42,14 +49,14 @@ class Features:
     """
 
     x: Tensor
-    aside: Tensor | None
+    aside: tuple[Tensor, ...]
     cut: Cut
     size: tuple[int, int]
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(t.nbytes for t in (self.x, self.aside) if t is not None)
+        return sum(tensor.nbytes for tensor in (self.x, *self.aside))
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -79,13 +86,6 @@ class InteractiveNetwork(nn.Module, ABC):
         self.register_buffer("mean", torch.tensor(_MEAN, device="cpu").reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD, device="cpu").reshape(1, 3, 1, 1), persistent=False)
 
-    def fuse(self, image: Tensor, points: Tensor) -> Tensor:
-        """Return the backbone's input, shape (B, 3, H, W): image and click maps mixed by two 1x1 convolutions."""
-        size = (image.shape[2], image.shape[3])
-        maps = self.dist_maps(points, size).to(image.dtype)
-        mixed: Tensor = self.rgb_conv(torch.cat(((image - self.mean) / self.std, maps), dim=1))
-        return mixed
-
     @property
     def takes_prior(self) -> bool:
         """Whether `embed` makes use of a mask that is already there."""
@@ -93,9 +93,31 @@ class InteractiveNetwork(nn.Module, ABC):
 
     @abstractmethod
     def channels(self, cut: Cut) -> int:
-        """Return the number of channels at `cut`: scale and bias have that many entries each."""
+        """Return the number of channels at a cut inside the network: scale and bias have that many entries each."""
 
     @abstractmethod
+    def features(self, mixed: Tensor, guide: Tensor | None, cut: Cut) -> Features:
+        """Return the features at a cut inside the network.
+
+        Parameters
+        ----------
+        mixed : Tensor, shape (B, 3, H, W)
+            The backbone's input: image and click maps mixed.
+        guide : Tensor or None
+            From `guidance`.
+        cut : Cut
+            Where to stop.
+        """
+
+    @abstractmethod
+    def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Return logits, shape (B, 1, h, w), from features of a cut inside the network, at their resolution."""
+
+    def guidance(self, points: Tensor, size: tuple[int, int], prior: Tensor | None) -> Tensor | None:
+        """Return what else the backbone is told of the clicks and the mask so far; None: nothing."""
+        del points, size, prior
+        return None
+
     def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
         """Return the features at `cut`: the expensive part.
 
@@ -111,10 +133,29 @@ class InteractiveNetwork(nn.Module, ABC):
             The object's probability so far, in [0, 1]; None: nothing is known of it. Without `takes_prior` it changes
             nothing.
         """
+        size = (image.shape[2], image.shape[3])
+        normalised = (image - self.mean) / self.std
+        maps = self.dist_maps(points, size).to(image.dtype)
+        guide = self.guidance(points, size, prior)
+        if not cut.is_input:
+            return self.features(self._mixed(normalised, maps), guide, cut)
+        x, other = (normalised, maps) if cut is Cut.RGB else (maps, normalised)
+        return Features(x, (other,) if guide is None else (other, guide), cut, size)
 
-    @abstractmethod
     def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Return logits, shape (B, 1, h, w), at the features' resolution; see `decode`."""
+        if not features.cut.is_input:
+            return self.head_logits(features, scale, bias)
+        x = features.x if bias is None else features.x + bias
+        other, *guide = features.aside
+        image, maps = (x, other) if features.cut is Cut.RGB else (other, x)
+        inside = self.features(self._mixed(image, maps), guide[0] if guide else None, Cut.C)
+        return self.head_logits(inside, None, None)
+
+    def _mixed(self, image: Tensor, maps: Tensor) -> Tensor:
+        """Return the backbone's input: image and click maps mixed by two 1x1 convolutions."""
+        mixed: Tensor = self.rgb_conv(torch.cat((image, maps), dim=1))
+        return mixed
 
     def reach(self, cut: Cut) -> int | None:
         """Return how far, in positions of the features, what decides a logit lies from it; None: anywhere."""
@@ -129,7 +170,8 @@ class InteractiveNetwork(nn.Module, ABC):
         features : Features
             From `embed`.
         scale, bias : Tensor, shape (channels,), optional
-            The auxiliary variables of f-BRS, shared by the batch. None: the untouched network.
+            The auxiliary variables of f-BRS, shared by the batch. None: the untouched network. At an input cut there
+            is no scale, and the bias has the shape of ``features.x``.
         """
         return resize(self.logits(features, scale, bias), features.size)
 

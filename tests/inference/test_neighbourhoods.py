@@ -48,7 +48,7 @@ class AsDouble:
 def features_of(network: DeepLab, cut: Cut, maps: tuple[int, int], size: tuple[int, int], flip: bool) -> Features:
     generator = torch.Generator().manual_seed(1)
     shape = (1 + flip, network.channels(cut), *maps)
-    return Features(torch.randn(shape, generator=generator, dtype=torch.float64), None, cut, size)
+    return Features(torch.randn(shape, generator=generator, dtype=torch.float64), (), cut, size)
 
 
 @st.composite

@@ -28,6 +28,12 @@ class Sum(InteractiveNetwork):
     def channels(self, cut: Cut) -> int:
         raise NotImplementedError
 
+    def features(self, mixed: Tensor, guide: Tensor | None, cut: Cut) -> Features:
+        raise NotImplementedError
+
+    def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
     def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
         raise NotImplementedError
 
@@ -37,7 +43,7 @@ class Sum(InteractiveNetwork):
 
 
 def features_of(*channels: Tensor) -> Features:
-    return Features(torch.stack(channels)[None], None, Cut.B, SIZE)
+    return Features(torch.stack(channels)[None], (), Cut.B, SIZE)
 
 
 def halves(left: float, right: float) -> Tensor:
@@ -138,7 +144,7 @@ def test_an_insisting_one_goes_on_while_a_pixel_clicked_is_wrong(insist: bool, a
 
 def test_effort_is_bounded():
     generator = torch.Generator().manual_seed(0)
-    features = Features(torch.randn((1, 16, *SIZE), generator=generator), None, Cut.B, SIZE)
+    features = Features(torch.randn((1, 16, *SIZE), generator=generator), (), Cut.B, SIZE)
     clicks = [Click(r, c, (r + c) % 2 == 0) for r in range(1, 12, 3) for c in range(1, 12, 3)]
     optimum = optimise(Objective(Sum(), features, masks_of(*clicks)), start(16))
     assert 2 <= len(optimum.evaluations) <= 21 + 20  # maxfun, and the last line search

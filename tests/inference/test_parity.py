@@ -71,18 +71,18 @@ def test_the_first_optimisation_agrees(parity_resnet34, predicted, mode: str, vi
     )
 
 
-def test_the_first_evaluation_of_f_brs_a_agrees(parity_resnet34, predicted, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("mode", ["f-BRS-A", "RGB-BRS", "DistMap-BRS"])
+def test_the_first_evaluation_agrees(parity_resnet34, predicted, monkeypatch: pytest.MonkeyPatch, mode: str):
     def only_the_start(objective: Objective, start: Variables) -> Optimum:
         objective(start.astype(np.float64))
         _, variables = objective.best
-        scale, bias = torch.from_numpy(variables).chunk(2)
-        return Optimum(objective.logits(scale, bias), variables, tuple(objective.evaluations))
+        return Optimum(objective.logits(torch.from_numpy(variables)), variables, tuple(objective.evaluations))
 
     # Where the path goes from there is chaotic in the last bits.
     monkeypatch.setattr("napari_fbrs.inference.predictor.optimise", only_the_start)
-    _, second = predicted("f-BRS-A", "full", 2)
+    _, second = predicted(mode, "full", 2)
     (start,) = second.evaluations
-    expected = parity_resnet34.data["f-BRS-A/full/1/loss_gradnorm"][0]
+    expected = parity_resnet34.data[f"{mode}/full/1/loss_gradnorm"][0]
     np.testing.assert_allclose([start.loss, start.gradient_norm], expected, rtol=1e-3)
 
 

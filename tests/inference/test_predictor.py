@@ -67,9 +67,9 @@ def predictor(network: BrightNetwork) -> Predictor:
 
 
 def test_modes_have_names(bundled: Model):
-    assert set(MODES) == {"NoBRS", "f-BRS-A", "f-BRS-B", "f-BRS-C"}
+    assert set(MODES) == {"NoBRS", "RGB-BRS", "DistMap-BRS", "f-BRS-A", "f-BRS-B", "f-BRS-C"}
     assert Predictor(bundled).mode == "f-BRS-B"
-    with pytest.raises(InputError, match="no mode is called 'f-BRS-Z'; choose one of NoBRS, f-BRS-A"):
+    with pytest.raises(InputError, match="no mode is called 'f-BRS-Z'; choose one of NoBRS, RGB-BRS"):
         Predictor(bundled, "f-BRS-Z")
 
 
@@ -319,6 +319,22 @@ def test_a_network_that_gives_no_number(mode: str):
         for clicks in (CLICKS[:1], CLICKS[:2]):
             with pytest.raises(PredictionError, match="not a number"):
                 predictor.predict(plane, clicks, state)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB-BRS", 3), ("DistMap-BRS", 3)])  # the stand-in has three always
+def test_a_bias_of_pixels_starts_anew_in_another_crop(mode: str, channels: int):
+    network = BrightNetwork()
+    predictor = Predictor(model_of(network), mode)
+    plane = predictor.prepare(two_squares())
+    apart = [CLICKS[0], CLICKS[3]]  # on the two squares, which look alike
+    state = State(ZOOMED.crop, box=ZOOMED.box)
+    first = predictor.predict(plane, apart, state)
+    size = first.network_probability.shape
+    assert first.state.variables.shape == (channels * size[0] * size[1],)
+    kept = predictor.predict(plane, apart, first.state)
+    assert kept.evaluations[0].loss < first.evaluations[0].loss  # went on from there
+    elsewhere = replace(first.state, crop=Crop(0, 60, 0, 110))  # near enough to be kept
+    assert predictor.predict(plane, apart, elsewhere).evaluations[0].loss >= first.evaluations[0].loss
 
 
 def test_clicks_that_contradict_the_mask_are_named(predictor: Predictor):

@@ -43,7 +43,7 @@ def test_logits_are_the_published_ones(parity_resnet34, cut: Cut):
 def test_channels_at_the_cuts(architecture: DeepLabArchitecture, channels: dict[str, int]):
     with torch.device("meta"):
         network = architecture.build()
-    assert {cut.value: network.channels(cut) for cut in Cut} == channels
+    assert {cut.value: network.channels(cut) for cut in Cut if not cut.is_input} == channels
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_channels_at_the_cuts(architecture: DeepLabArchitecture, channels: dict[
 def test_resolution_at_the_cuts(backbone: str, stages: int, stride: int):
     network = DeepLabArchitecture(backbone, 8, stages=stages, output_stride=stride).build().eval()
     with torch.no_grad():
-        for cut in Cut:
+        for cut in (Cut.A, Cut.B, Cut.C):
             features = network.embed(torch.zeros((1, 3, 64, 96)), torch.zeros((1, 2, 2)), cut)
             by = stride if cut is Cut.A else 4
             assert tuple(features.x.shape) == (1, network.channels(cut), 64 // by, 96 // by)

@@ -8,6 +8,7 @@ from napari_fbrs.models.network import Cut, Features, modulate, resize
 
 SMALL = DeepLabArchitecture("resnet18", 8, stages=3, output_stride=16, rates=(1, 2, 3))
 POINTS = torch.tensor([[[10.0, 12.0], [3.0, 40.0]]])
+INSIDE = [cut for cut in Cut if not cut.is_input]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_fusion_sees_the_normalised_image_and_both_maps(network: DeepLab):
     conv, seen = network.rgb_conv, []
     hook = conv.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
     white = torch.ones((1, 3, 4, 5))
-    network.fuse(white, torch.tensor([[[1.0, 2.0], [-1.0, -1.0]]]))
+    network.embed(white, torch.tensor([[[1.0, 2.0], [-1.0, -1.0]]]))
     hook.remove()
     (mixed,) = seen
     assert mixed.shape == (1, 5, 4, 5)
@@ -56,7 +57,7 @@ def test_fusion_sees_the_normalised_image_and_both_maps(network: DeepLab):
     assert (mixed[0, 4] == 1).all()
 
 
-@pytest.mark.parametrize("cut", Cut)
+@pytest.mark.parametrize("cut", INSIDE)
 def test_zero_variables_leave_the_network_untouched(network: DeepLab, image: torch.Tensor, cut: Cut):
     features = network.embed(image, POINTS, cut)
     zeros = torch.zeros(network.channels(cut))
@@ -72,7 +73,7 @@ def test_every_cut_gives_the_plain_pass(network: DeepLab, image: torch.Tensor, c
     torch.testing.assert_close(logits, network(image, POINTS), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("cut", Cut)
+@pytest.mark.parametrize("cut", INSIDE)
 def test_variables_act_at_the_cut(network: DeepLab, image: torch.Tensor, cut: Cut):
     features = network.embed(image, POINTS, cut)
     scale = torch.linspace(-0.3, 0.3, network.channels(cut))
@@ -81,6 +82,23 @@ def test_variables_act_at_the_cut(network: DeepLab, image: torch.Tensor, cut: Cu
     moved = Features(by_hand, features.aside, cut, features.size)
     torch.testing.assert_close(network.decode(features, scale, bias), network.decode(moved))
     assert not torch.allclose(network.decode(features, scale, bias), network.decode(features))
+
+
+def test_a_bias_of_the_image_is_another_image(network: DeepLab, image: torch.Tensor):
+    other = torch.rand(image.shape, generator=torch.Generator().manual_seed(3))
+    here, there = (network.embed(one, POINTS, Cut.RGB) for one in (image, other))
+    assert here.x.shape == image.shape
+    moved = network.decode(here, bias=there.x - here.x)
+    torch.testing.assert_close(moved, network(other, POINTS), rtol=0, atol=1e-5)
+    assert torch.equal(network.decode(here, bias=torch.zeros_like(here.x)), network.decode(here))
+
+
+def test_a_bias_of_the_click_maps_is_other_clicks(network: DeepLab, image: torch.Tensor):
+    elsewhere = torch.tensor([[[30.0, 5.0], [20.0, 50.0]]])
+    here, there = (network.embed(image, points, Cut.MAPS) for points in (POINTS, elsewhere))
+    assert here.x.shape == (1, 2, 40, 56)
+    moved = network.decode(here, bias=there.x - here.x)
+    torch.testing.assert_close(moved, network(image, elsewhere), rtol=0, atol=1e-5)
 
 
 def test_embedding_does_not_change_its_features_when_decoded(network: DeepLab, image: torch.Tensor):
@@ -93,8 +111,8 @@ def test_embedding_does_not_change_its_features_when_decoded(network: DeepLab, i
 
 def test_memory_of_features():
     x, aside = torch.zeros((1, 2, 3, 4)), torch.zeros((1, 5, 3, 4))
-    assert Features(x, aside, Cut.A, (8, 8)).nbytes == 4 * (24 + 60)
-    assert Features(x, None, Cut.B, (8, 8)).nbytes == 4 * 24
+    assert Features(x, (aside,), Cut.A, (8, 8)).nbytes == 4 * (24 + 60)
+    assert Features(x, (), Cut.B, (8, 8)).nbytes == 4 * 24
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 224), (16, 16), (33, 17)])
