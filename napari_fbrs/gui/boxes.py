@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from statistics import median
+from types import MappingProxyType
+
 import torch
 from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Layer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QWidget
 
 from napari_fbrs.errors import InputError
+from napari_fbrs.inference.predictor import DEFAULT_MODE, MODES
 from napari_fbrs.models.zoo import choose_device, list_models
+
+_TOOLTIP = Qt.ItemDataRole.ToolTipRole
+_MODES = MappingProxyType(
+    {
+        "NoBRS": "The network alone. Clicks it does not obey stay unmet.",
+        "RGB-BRS": "Corrects the image until the network obeys the clicks: up to twenty passes through all of it a click.",
+        "DistMap-BRS": "Corrects the click maps until the network obeys: up to twenty passes through all of it a click.",
+        "f-BRS-A": "Corrects scales and biases deep in the network: can change most, and costs the most of the three.",
+        "f-BRS-B": "Corrects scales and biases before the decoder, looking only around the clicks: what to start with.",
+        "f-BRS-C": "Corrects scales and biases before the last layers: the quickest, and changes least.",
+    }
+)
 
 
 class ModelBoxes:
@@ -32,6 +49,32 @@ class ModelBoxes:
     def chosen(self) -> tuple[str, str]:
         """What `load_model` takes: the model's name, and the device's."""
         return self.model.currentText(), self.device.currentData()
+
+
+class ModeBox(QComboBox):
+    """A box with the ways of refining; each says what it does, and what it has cost on this machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._costs: dict[str, list[float]] = {}
+        for index, mode in enumerate(MODES):
+            self.addItem(mode)
+            self._explain(index)
+        self.setCurrentText(DEFAULT_MODE)
+        self.currentIndexChanged.connect(lambda index: self.setToolTip(self.itemData(index, _TOOLTIP)))
+        self.setToolTip(self.itemData(self.currentIndex(), _TOOLTIP))
+
+    def measured(self, mode: str, milliseconds: float) -> None:
+        """Take note of what a mask has cost."""
+        self._costs.setdefault(mode, []).append(milliseconds)
+        self._explain(self.findText(mode))
+        self.setToolTip(self.itemData(self.currentIndex(), _TOOLTIP))
+
+    def _explain(self, index: int) -> None:
+        mode = self.itemText(index)
+        costs = self._costs.get(mode)
+        cost = f"{median(costs):.0f} ms a mask here, so far" if costs else "not measured on this machine yet"
+        self.setItemData(index, f"{_MODES[mode]}\n({cost})", _TOOLTIP)
 
 
 def layer_box(kind: type[Layer], *, nullable: bool = False) -> ComboBox:

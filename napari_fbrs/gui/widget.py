@@ -25,11 +25,11 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
-from napari_fbrs.gui.boxes import ModelBoxes, device_text, layer_box, row
+from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, row
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.worker import LatestWorker
-from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.predictor import Prediction, Predictor
 from napari_fbrs.models.zoo import load_model
 
 _THRESHOLDS = (0.05, 0.95)
@@ -121,6 +121,9 @@ class FBRSWidget(QWidget):
         choices = QFormLayout()
         choices.addRow("Image", self.image.native)
         self._boxes.add_to(choices)
+        self.mode = ModeBox()
+        self.mode.activated.connect(self._model_chosen)
+        choices.addRow("Mode", self.mode)
         layout = QVBoxLayout(self)
         layout.addLayout(choices)
         layout.addWidget(adopt)
@@ -208,9 +211,10 @@ class FBRSWidget(QWidget):
 
     def _load(self) -> None:
         name, device = self._boxes.chosen
+        mode = self.mode.currentText()
         self.start_button.setEnabled(False)
         self._say(f"Loading the model {name} ...")
-        self._loader.submit(lambda _cancelled: Predictor(load_model(name, device)))
+        self._loader.submit(lambda _cancelled: Predictor(load_model(name, device), mode))
 
     def _loaded(self, predictor: Predictor) -> None:
         self.start_button.setEnabled(True)
@@ -229,10 +233,15 @@ class FBRSWidget(QWidget):
     def _new_annotator(self, layers: Layers, predictor: Predictor) -> Annotator:
         annotator = Annotator(self.viewer, layers, predictor, self)
         annotator.changed.connect(self._refresh)
+        annotator.shown.connect(self._measured)
         annotator.refused.connect(self._refused)
         annotator.crashed.connect(self._crashed)
         bind_keys(annotator)
         return annotator
+
+    def _measured(self, result: Result) -> None:
+        if result.prediction is not None:
+            self.mode.measured(self._annotator().session.predictor.mode, _milliseconds(result.prediction))
 
     def _model_chosen(self) -> None:
         if self.annotator is not None:
@@ -295,10 +304,14 @@ def _clicks(count: int) -> str:
     return f"{count} click{'' if count == 1 else 's'}"
 
 
+def _milliseconds(prediction: Prediction) -> float:
+    return 1000 * sum(prediction.timings.values())
+
+
 def _result_text(result: Result) -> str:
     if result.prediction is None:
         return ""
-    milliseconds = 1000 * sum(result.prediction.timings.values())
+    milliseconds = _milliseconds(result.prediction)
     if not result.unmet:
         return f"Mask in {milliseconds:.0f} ms, all clicks met."
     numbers = ", ".join(str(index + 1) for index in result.unmet)

@@ -49,6 +49,7 @@ class DiscPredictor:
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(device=torch.device("cpu"))
+        self.mode = ""
         self.calls: list[tuple[Click, ...]] = []
         self.states: list[State | None] = []
         self.planes: list[Plane] = []
@@ -192,7 +193,12 @@ def discs(monkeypatch: pytest.MonkeyPatch) -> DiscPredictor:
     """Exchange the model of a bench for discs."""
     predictor = DiscPredictor()
     monkeypatch.setattr(widget_module, "load_model", lambda _name, _device: None)
-    monkeypatch.setattr(widget_module, "Predictor", lambda _model: predictor)
+
+    def in_mode(_model: object, mode: str) -> DiscPredictor:
+        predictor.mode = mode
+        return predictor
+
+    monkeypatch.setattr(widget_module, "Predictor", in_mode)
     return predictor
 
 

@@ -170,6 +170,24 @@ def test_the_threshold_acts_without_the_network(disc_bench, discs):
     assert len(discs.calls) == calls
 
 
+def test_another_mode_keeps_the_clicks_and_computes_anew(disc_bench, discs):
+    mode = disc_bench.widget.mode
+    assert mode.currentText() == discs.mode == "f-BRS-B"
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    assert "ms a mask here" in mode.toolTip()
+    calls = len(discs.calls)
+    mode.setCurrentText("RGB-BRS")
+    mode.activated.emit(mode.currentIndex())
+    assert "not measured" in mode.toolTip()
+    disc_bench.wait(disc_bench.widget.start_button.isEnabled)  # until the model is there
+    disc_bench.settle()
+    assert discs.mode == "RGB-BRS"
+    assert discs.calls[calls:] == [(Click(40, 50),)]
+    assert disc_bench.labels[40, 50] == 1
+    assert len(disc_bench.annotator.layers.positive.data) == 1
+
+
 def test_sliders_show_the_settings_of_what_is_shown(disc_bench):
     widget = disc_bench.widget
     disc_bench.click(40, 50)
