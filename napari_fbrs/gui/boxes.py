@@ -19,8 +19,8 @@ _TOOLTIP = Qt.ItemDataRole.ToolTipRole
 _MODES = MappingProxyType(
     {
         "NoBRS": "The network alone. Clicks it does not obey stay unmet.",
-        "RGB-BRS": "Corrects the image until the network obeys the clicks: up to twenty passes through all of it a click.",
-        "DistMap-BRS": "Corrects the click maps until the network obeys: up to twenty passes through all of it a click.",
+        "RGB-BRS": "Corrects the image until the network obeys: up to twenty passes through all of it a click.",
+        "DistMap-BRS": "Corrects the click maps until the network obeys: up to twenty passes through all of it.",
         "f-BRS-A": "Corrects scales and biases deep in the network: can change most, and costs the most of the three.",
         "f-BRS-B": "Corrects scales and biases before the decoder, looking only around the clicks: what to start with.",
         "f-BRS-C": "Corrects scales and biases before the last layers: the quickest, and changes least.",
