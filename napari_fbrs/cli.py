@@ -158,8 +158,8 @@ def _add_prediction(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mode", default="f-BRS-B", metavar="MODE",
-        help="f-BRS-B (default), f-BRS-A, f-BRS-C: where the network is corrected until it agrees with the clicks; "
-        "NoBRS: not at all",
+        help="f-BRS-B (default), f-BRS-A, f-BRS-C: where in the network it is corrected until it agrees with the clicks; "
+        "RGB-BRS, DistMap-BRS: its input is; NoBRS: nothing is",
     )  # fmt: skip
     parser.add_argument(
         "--device", default="auto", metavar="DEV", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps"
