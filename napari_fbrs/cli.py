@@ -158,7 +158,7 @@ def _add_prediction(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mode", default="f-BRS-B", metavar="MODE",
-        help="f-BRS-B (default), f-BRS-A, f-BRS-C: where in the network it is corrected until it agrees with the clicks; "
+        help="f-BRS-B (default), f-BRS-A, f-BRS-C: where the network is corrected until it agrees with the clicks; "
         "RGB-BRS, DistMap-BRS: its input is; NoBRS: nothing is",
     )  # fmt: skip
     parser.add_argument(
