@@ -74,8 +74,8 @@ class Objective:
     insist : bool, optional
         Whether to go on while a pixel clicked is on the wrong side, although the mask hardly changes any more.
     local : bool, optional
-        Whether to decode only what the clicks depend on, where the network can; whether it is good enough is then
-        decided at the clicks, not by the mask.
+        Whether to decode only what the clicks depend on, where the network can; it is then good enough once the pixels
+        clicked are right, or (unless it insists) hardly change, whatever the mask does.
     """
 
     def __init__(
@@ -141,7 +141,8 @@ class Objective:
         return value, gradient
 
     def _good_enough(self, probability: Tensor) -> bool:
-        if self._masks.met(probability):
+        # Once the pixels clicked are right, a wrong one beside them is not worth what a step may do elsewhere.
+        if self._masks.met(probability) or (self._near and self._masks.pixels_met(probability)):
             return True
         previous, self._last = self._last, probability
         if previous is None or (self._insist and not self._masks.pixels_met(probability)):

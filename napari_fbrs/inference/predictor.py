@@ -62,7 +62,8 @@ class PredictorSettings:
         mask hardly changes.
     local : bool
         Whether the optimisation decodes the clicks' surroundings alone, where the mode and the network allow it, and
-        ends when the probabilities at the clicks hardly change; as published, it decodes the map and looks at the mask.
+        ends once the pixels clicked are right; as published, it decodes the map, and looks at the squares around the
+        clicks and at the mask.
     network_clicks : int or None
         How many clicks, the first ones, the network is shown in the modes that optimise; None: all. Later ones act
         through the optimisation alone, on features that are there already.

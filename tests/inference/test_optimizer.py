@@ -142,6 +142,33 @@ def test_an_insisting_one_goes_on_while_a_pixel_clicked_is_wrong(insist: bool, a
     assert (second.gradient_norm > 0) is (insist and at_the_pixel > 0)
 
 
+class LocalSum(Sum):
+    """A logit depends on its own features alone."""
+
+    def reach(self, cut: Cut) -> int | None:
+        del cut
+        return 0
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_near_the_clicks_it_is_enough_that_their_pixels_are_right(local: bool):
+    channel = torch.full(SIZE, 3.0)
+    channel[5, 5] = -3.0  # the pixel of the negative click; the rest of its square is wrong
+    masks = masks_of(Click(5, 5, positive=False))
+    objective = Objective(LocalSum(), features_of(channel), masks, insist=True, local=local)
+    objective(np.zeros(2))
+    assert (objective.evaluations[0].gradient_norm > 0) is not local
+
+
+def test_near_the_clicks_a_wrong_pixel_is_not_left():
+    objective = Objective(
+        LocalSum(), features_of(torch.full(SIZE, 3.0)), masks_of(Click(5, 5, positive=False)), insist=True, local=True
+    )
+    optimum = optimise(objective, start(1))
+    assert optimum.logits[0, 0, 5, 5] < 0
+    assert optimum.evaluations[0].gradient_norm > 0
+
+
 def test_effort_is_bounded():
     generator = torch.Generator().manual_seed(0)
     features = Features(torch.randn((1, 16, *SIZE), generator=generator), (), Cut.B, SIZE)
