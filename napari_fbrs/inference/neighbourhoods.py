@@ -6,6 +6,7 @@ within its reach, so that an evaluation costs what the clicks cost and not what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,13 +41,13 @@ class Neighbourhoods:
 
     def __init__(self, network: InteractiveNetwork, features: Features, masks: ClickMasks, reach: int) -> None:
         self._network = network
-        pixels = np.concatenate([masks.square(centre) for centre in masks.centres])  # half, row, column
-        pixels, first = np.unique(pixels, axis=0, return_index=True)
+        squares = [masks.square(centre) for centre in masks.centres]  # half, row, column
+        pixels, first = np.unique(np.concatenate(squares), axis=0, return_index=True)
         self.masks = masks.at(pixels)
-        of_square = np.repeat(np.arange(len(masks.centres)), [len(masks.square(c)) for c in masks.centres])
+        of_square = np.repeat(np.arange(len(squares)), [len(square) for square in squares])
         maps = np.array(features.x.shape[2:])
         corners, weights = _corners(pixels[:, 1:], np.array(features.size), maps)
-        starts, side = _windows(masks, features, maps, reach)
+        starts, side = _windows(squares, features, maps, reach)
         if len(starts) * side.prod() >= features.x.shape[0] * maps.prod():
             windows, own = np.unique(pixels[:, 0], return_inverse=True)
             starts, side = np.pad(windows[:, None], ((0, 0), (0, 2))), maps
@@ -67,13 +68,11 @@ class Neighbourhoods:
         return (coarse[self._index] * self._weights).sum(dim=1)
 
 
-def _windows(masks: ClickMasks, features: Features, maps: _Ints, reach: int) -> tuple[_Ints, _Ints]:
+def _windows(squares: Sequence[_Ints], features: Features, maps: _Ints, reach: int) -> tuple[_Ints, _Ints]:
     """Return half, first row and first column of the window of every click's square, and the size of all."""
-    halves, needed = [], []
-    for centre in masks.centres:
-        square = masks.square(centre)
+    halves, needed = [square[0, 0] for square in squares], []
+    for square in squares:
         corners, _ = _corners(square[:, 1:], np.array(features.size), maps)
-        halves.append(centre[0])
         needed.append((corners.min(axis=(0, 1)), corners.max(axis=(0, 1))))
     first, last = np.array(needed).transpose(1, 0, 2)
     side = np.minimum((last - first).max(axis=0) + 1 + 2 * reach, maps)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from napari_fbrs.models.distance_maps import squared_distances
+
 _RADIUS = 5.0  # pixels of the network's input, that of the paper
 _HIDDEN = 16
 
@@ -62,15 +64,4 @@ def disks(points: Tensor, size: tuple[int, int], radius: float = _RADIUS) -> Ten
     Tensor of float32, shape (B, 2, rows, columns)
         Positive map first.
     """
-    batch, count, _ = points.shape
-    by_sign = points.float().reshape(batch, 2, count // 2, 2)
-    rows = torch.arange(size[0], device=points.device, dtype=torch.float32)
-    columns = torch.arange(size[1], device=points.device, dtype=torch.float32)
-    present = by_sign.amax(dim=3) >= 0
-    maps = torch.zeros((batch, 2, *size), device=points.device)
-    for index in range(count // 2):
-        d_rows = (rows - by_sign[:, :, index, 0, None]).square()
-        d_columns = (columns - by_sign[:, :, index, 1, None]).square()
-        near = (d_rows[..., :, None] + d_columns[..., None, :] <= radius**2) & present[:, :, index, None, None]
-        maps = torch.maximum(maps, near.to(maps.dtype))
-    return maps
+    return (squared_distances(points, size) <= radius**2).float()
