@@ -87,7 +87,7 @@ class ClickDataset(Dataset[Example]):
             self._mixture = open_mixture(self._config)
         rng = np.random.default_rng((self._config.seed, index))
         shape = batch_shape(self._config, index // self._config.batch)
-        crop = draw_crop(rng, lambda: self._picked(rng), self._config.min_area, shape)
+        crop = draw_crop(rng, lambda: self._picked(rng), self._config.min_area, shape, self._config.ambiguity)
         crop = Crop(augment(crop.image, rng), crop.mask, crop.others)
         return draw_example(crop, rng, self._config.damaged_share if self._config.guided else 0.0)
 
@@ -116,7 +116,11 @@ def batch_shape(config: TrainingConfig, batch: int) -> tuple[int, int]:
 
 
 def draw_crop(
-    rng: np.random.Generator, picture: Callable[[], LabelledImage], min_area: int, shape: tuple[int, int]
+    rng: np.random.Generator,
+    picture: Callable[[], LabelledImage],
+    min_area: int,
+    shape: tuple[int, int],
+    ambiguity: float = 0.0,
 ) -> Crop:
     """Return a crop with an object in it.
 
@@ -130,6 +134,8 @@ def draw_crop(
         See `TrainingConfig`.
     shape : tuple of int
         Rows and columns.
+    ambiguity : float, optional
+        See `choose_window`.
 
     Raises
     ------
@@ -142,7 +148,7 @@ def draw_crop(
         label = image.pick_object(rng, min_area)
         if label is None:
             continue
-        crop = cut(image, label, choose_window(rng, image, label, shape), shape)
+        crop = cut(image, label, choose_window(rng, image, label, shape, ambiguity), shape)
         if crop.mask.sum() >= _MIN_VISIBLE:
             return crop
         if crop.mask.any():

@@ -71,6 +71,9 @@ class TrainingConfig:
         Whether the network is given a guide, if it has none yet: it then sees the mask it is to correct.
     damaged_share : float
         Share of the samples that start from a damaged mask and a click that corrects it, where there is a guide.
+    ambiguity : float
+        Pixels of an image by which the outline of an object is moved at most, out or in: what the edge of an object is
+        differs between people, and a network that has seen it differ asks the clicks.
     validate_every, validation_images : int
         Samples between validations; images of each source.
     checkpoint_minutes : float
@@ -112,6 +115,7 @@ class TrainingConfig:
     rounds: tuple[float, ...] = (0.4, 0.25, 0.2, 0.15)
     guided: bool = True
     damaged_share: float = 0.15
+    ambiguity: float = 0.8
     validate_every: int = 8_000
     validation_images: int = 20
     checkpoint_minutes: float = 3.0

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from napari_fbrs.evaluation.datasets import LabelledImage
+from napari_fbrs.training.outlines import moved_outline
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -39,6 +40,8 @@ class Window:
         Whether columns are mirrored, last of all.
     coarseness : int
         The image's detail is reduced by this factor.
+    growth : float
+        The object's outline is moved outwards by so many pixels of the image; inwards where negative.
     """
 
     top: int
@@ -48,6 +51,7 @@ class Window:
     quarter_turns: int = 0
     flip: bool = False
     coarseness: int = 1
+    growth: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,9 @@ class Crop:
     others: npt.NDArray[np.bool_]
 
 
-def choose_window(rng: np.random.Generator, picture: LabelledImage, label: int, shape: tuple[int, int]) -> Window:
+def choose_window(
+    rng: np.random.Generator, picture: LabelledImage, label: int, shape: tuple[int, int], ambiguity: float = 0.0
+) -> Window:
     """Return a random window on an object.
 
     Parameters
@@ -81,6 +87,9 @@ def choose_window(rng: np.random.Generator, picture: LabelledImage, label: int, 
         The object.
     shape : tuple of int
         Rows and columns of the crop it will become.
+    ambiguity : float, optional
+        Pixels of the image by which the outline is moved at most, out or in: where exactly an object ends is a
+        convention that differs between people, so a network is to learn it from the clicks.
     """
     zoomed = bool(rng.random() < _ZOOMED_SHARE)
     fraction = _log_uniform(rng, *(_ZOOMED if zoomed else _ANY))
@@ -90,7 +99,8 @@ def choose_window(rng: np.random.Generator, picture: LabelledImage, label: int, 
     turns += window_shape != _turned(shape, turns)
     top, left = _corner(rng, picture, label, size, zoomed)
     coarseness = int(rng.integers(2, 7)) if rng.random() < _COARSE_SHARE else 1
-    return Window(top, left, *size, turns % 4, bool(rng.random() < 0.5), coarseness)
+    flip = bool(rng.random() < 0.5)
+    return Window(top, left, *size, turns % 4, flip, coarseness, ambiguity * rng.uniform(-1, 1))
 
 
 def cut(picture: LabelledImage, label: int, window: Window, shape: tuple[int, int]) -> Crop:
@@ -117,6 +127,7 @@ def cut(picture: LabelledImage, label: int, window: Window, shape: tuple[int, in
     rows, columns = (_nearest(n, m) for n, m in zip(labels.shape, shape, strict=True))
     others = (labels > 0)[rows[:, None], columns]
     solid = _resized(mask, shape)[..., 0] > 127
+    solid = moved_outline(solid, window.growth * shape[0] / window.height, others & ~solid)
     return Crop(_oriented(_resized(image, shape), window), _oriented(solid, window), _oriented(others & ~solid, window))
 
 

@@ -137,6 +137,8 @@ def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Or
         f"weight decay {config.weight_decay:g}; weights averaged with decay {config.decay:.3g}; seed {config.seed}.",
         f"Probability of 0, 1, 2, ... rounds of correcting clicks: {', '.join(f'{p:g}' for p in config.rounds)}.",
     ]
+    if config.ambiguity:
+        lines.append(f"Outlines moved by up to {config.ambiguity:g} pixels of the image: where an object ends differs.")
     if origin is not None and origin.samples:
         lines.append(f"Samples seen, those of the model it started from included: {samples + origin.samples:,}.")
     if config.fine_tune:

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_fbrs.training.outlines import moved_outline
+
 _Mask = npt.NDArray[np.bool_]
 
 
@@ -26,24 +28,16 @@ def damaged(mask: _Mask, others: _Mask, rng: np.random.Generator) -> _Mask:
     for _ in range(int(rng.integers(1, 3))):
         kind = rng.integers(5)
         if kind == 0:
-            out = _grown(out, rng.uniform(-0.12, 0.15) * size)
+            out = moved_outline(out, rng.uniform(-0.12, 0.15) * size)
         elif kind == 1:
             out = out & ~_half_plane(mask, rng)
         elif kind == 2:
-            out = out | (_grown(mask, 0.35 * size) & others & _half_plane(mask, rng))
+            out = out | (moved_outline(mask, 0.35 * size) & others & _half_plane(mask, rng))
         elif kind == 3:
             out = out ^ _disk((mask.shape[0], mask.shape[1]), _somewhere(mask, rng), rng.uniform(0.1, 0.35) * size)
         else:
             out = _moved(out, np.round(rng.normal(0, 0.08 * size, 2)).astype(int))
     return out
-
-
-def _grown(mask: _Mask, pixels: float) -> _Mask:
-    if pixels > 0:
-        grown: _Mask = ndimage.distance_transform_edt(~mask) <= pixels
-        return grown
-    shrunk: _Mask = ndimage.distance_transform_edt(mask) > -pixels
-    return shrunk if shrunk.any() else mask
 
 
 def _half_plane(mask: _Mask, rng: np.random.Generator) -> _Mask:

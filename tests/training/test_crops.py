@@ -74,6 +74,24 @@ def test_sizes_are_spread_with_a_share_near_the_zoom():
     assert 0.45 < np.mean((fractions > 0.49) & (fractions < 0.86)) < 0.75
 
 
+@pytest.mark.parametrize("growth", [-0.75, 0.75])
+def test_an_outline_is_moved_by_pixels_of_the_image(growth):
+    labels = np.zeros((56, 56), np.int32)
+    labels[20:36, 20:36] = 1
+    image = LabelledImage(np.zeros((56, 56, 3), np.uint8), labels)
+    plain, moved = (cut(image, 1, Window(0, 0, 56, 56, growth=by), (224, 224)).mask for by in (0, growth))
+    across = moved[112].sum() - plain[112].sum()
+    assert across == 2 * round(4 * growth)  # two sides, four pixels of the crop to one of the image
+
+
+def test_outlines_differ_only_where_asked():
+    image = picture(5)
+    growths = [choose_window(np.random.default_rng(i), image, 1, (64, 64), 0.8).growth for i in range(50)]
+    assert -0.8 < min(growths) < -0.5
+    assert 0.5 < max(growths) < 0.8
+    assert choose_window(np.random.default_rng(0), image, 1, (64, 64)).growth == 0
+
+
 def test_shrinking_averages():
     rng = np.random.default_rng(0)
     image = LabelledImage(rng.integers(0, 256, (256, 256, 3)).astype(np.uint8), np.ones((256, 256), np.int32))
