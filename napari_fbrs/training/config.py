@@ -74,6 +74,8 @@ class TrainingConfig:
     ambiguity : float
         Pixels of an image by which the outline of an object is moved at most, out or in: what the edge of an object is
         differs between people, and a network that has seen it differ asks the clicks.
+    jaccard_weight : float
+        Of the soft Jaccard distance, which is added to the normalised focal loss.
     validate_every, validation_images : int
         Samples between validations; images of each source.
     checkpoint_minutes : float
@@ -116,6 +118,7 @@ class TrainingConfig:
     guided: bool = True
     damaged_share: float = 0.15
     ambiguity: float = 0.8
+    jaccard_weight: float = 0.5
     validate_every: int = 8_000
     validation_images: int = 20
     checkpoint_minutes: float = 3.0

@@ -135,6 +135,7 @@ def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Or
         f"{samples:,} samples of {config.crop} px crops, batches of {config.batch}, from {_start(config, origin)}.",
         f"AdamW, learning rate {config.lr:g} (backbone x{config.backbone_lr_factor:g}), half cosine,",
         f"weight decay {config.weight_decay:g}; weights averaged with decay {config.decay:.3g}; seed {config.seed}.",
+        f"Normalised focal loss, plus {config.jaccard_weight:g} times the soft Jaccard distance.",
         f"Probability of 0, 1, 2, ... rounds of correcting clicks: {', '.join(f'{p:g}' for p in config.rounds)}.",
     ]
     if config.ambiguity:

@@ -20,7 +20,7 @@ import torch
 from napari_fbrs.models.network import InteractiveNetwork
 from napari_fbrs.training.batches import Batch, batch_points, load_batches
 from napari_fbrs.training.config import TrainingConfig
-from napari_fbrs.training.losses import IGNORE, normalised_focal_loss
+from napari_fbrs.training.losses import IGNORE, jaccard_distance, normalised_focal_loss
 from napari_fbrs.training.origin import remember_origin
 from napari_fbrs.training.precision import Precision, choose_precision
 from napari_fbrs.training.sampling import correcting_click
@@ -162,7 +162,8 @@ class _Run:
         with self.precision.autocast():
             image, prior = self.precision.image(batch.image[part]), self.precision.prior(batch.prior[part])
             logits = network(image, points, prior)
-        losses = normalised_focal_loss(logits, batch.target[part].to(self.precision.device))
+        target = batch.target[part].to(self.precision.device)
+        losses = normalised_focal_loss(logits, target) + self.config.jaccard_weight * jaccard_distance(logits, target)
         loss = losses.sum() / len(batch.clicks)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
