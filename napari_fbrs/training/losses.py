@@ -42,8 +42,8 @@ def normalised_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 def jaccard_distance(logits: Tensor, target: Tensor) -> Tensor:
     """Return the soft Jaccard distance of every sample: what the mask at one half is judged by, made smooth.
 
-    The focal loss leaves the probability of what may or may not belong to an object near a half; this term decides it so
-    that the expected IoU is largest (Rahman & Wang 2016).
+    The focal loss leaves the probability of what may or may not belong to an object near a half; this term decides it
+    so that the expected IoU is largest (Rahman & Wang 2016).
 
     Parameters
     ----------
