@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +30,8 @@ RELEASE = "https://github.com/saic-vul/fbrs_interactive_segmentation/releases/do
 _SUFFIXES = (".safetensors", ".pth")  # of two files of one name the first kind is taken
 _MAX_BYTES = 2**30  # several times the largest published file
 _CHUNK_BYTES = 2**18
+_PARTIAL = ".download-"  # how the names of folders begin that hold a file on its way
+_ABANDONED = 3600  # seconds without a byte after which a download has ended with its process
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,8 @@ def download(
     target = models_folder() / f"{name}.pth"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
+        _clear_leftovers(target.parent)
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=target.parent) as folder:
             part = Path(folder) / target.name
             _fetch(name, part, _Meter(name, progress, cancelled))
             _verify(name, part)
@@ -242,6 +247,15 @@ def download(
     except OSError as error:  # of the network, and of the disk
         raise ModelFileError(f"{name} could not be downloaded ({_reason(error)}): {_by_hand(name)}") from error
     return target
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what processes left that were killed in mid download; another process may be downloading just now."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+            newest = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+            if time.time() - newest > _ABANDONED:
+                shutil.rmtree(partial)
 
 
 class _Meter:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -238,6 +240,18 @@ def test_a_download_is_called_off(release: Release, folder: Path):
     with pytest.raises(CancelledError):
         download(NAME, cancelled=lambda: True)
     assert len(release.asked) == 1
+
+
+def test_what_killed_downloads_left_is_removed_and_running_ones_are_not(release: Release, folder: Path):
+    for name, age in (("killed", 4000), ("running", 1000)):
+        partial = folder / f".download-{name}" / f"{NAME}.pth"
+        partial.parent.mkdir()
+        partial.write_bytes(b"half of it")
+        for path in (partial, partial.parent):
+            os.utime(path, (time.time() - age,) * 2)
+    (folder / ".download-old" / "deep").mkdir(parents=True)  # no folder of ours, and of no age
+    path = download(NAME)
+    assert set(folder.iterdir()) == {path, folder / ".download-running", folder / ".download-old"}
 
 
 def test_a_file_that_is_not_there(release: Release, folder: Path):
