@@ -198,7 +198,7 @@ def find_model(name: str | Path) -> Path:
         raise ModelFileError(f"no model is called {name!r}; there are {', '.join(entries)}, or give a file's path")
     if entry.path is None:
         raise ModelFileError(
-            f"{name} is not on this machine: run `napari-fbrs models --download {name}`, or {_by_hand(name)}"
+            f"{name} is not on this machine: run `napari-fbrs models --download {name}`, or {by_hand(name)}"
         )
     return entry.path
 
@@ -245,7 +245,7 @@ def download(
             _verify(name, part)
             part.replace(target)
     except OSError as error:  # of the network, and of the disk
-        raise ModelFileError(f"{name} could not be downloaded ({_reason(error)}): {_by_hand(name)}") from error
+        raise ModelFileError(f"{name} could not be downloaded ({_reason(error)}): {by_hand(name)}") from error
     return target
 
 
@@ -275,7 +275,7 @@ class _Meter:
         self.stop_if_cancelled()
         self._done += amount
         if max(self._done, self.total) > _MAX_BYTES:
-            raise ModelFileError(f"what comes in place of {self._name} is far larger than it: {_by_hand(self._name)}")
+            raise ModelFileError(f"what comes in place of {self._name} is far larger than it: {by_hand(self._name)}")
         self._progress(min(self._done, self.total) if self.total else self._done, self.total or None)
 
     def reset(self) -> None:
@@ -294,14 +294,14 @@ def _fetch(name: str, path: Path, meter: _Meter) -> None:
         fetch = pooch.HTTPDownloader(progressbar=meter, chunk_size=_CHUNK_BYTES, hooks={"response": remember})
         fetch(f"{RELEASE}{name}.pth", str(path), None)
     if path.stat().st_size < meter.total:
-        raise ModelFileError(f"the download of {name} ended early: {_by_hand(name)}")
+        raise ModelFileError(f"the download of {name} ended early: {by_hand(name)}")
 
 
 def _verify(name: str, path: Path) -> None:
     """Raise an error unless a file is the published one, as far as that is known."""
     published = PUBLISHED[name]
     if published.sha256 and fingerprint(path) != published.sha256:
-        raise ModelFileError(f"what came in place of {name} is not the published file (SHA-256): {_by_hand(name)}")
+        raise ModelFileError(f"what came in place of {name} is not the published file (SHA-256): {by_hand(name)}")
     try:
         state = read_state_dict(path)
         found = recognise(state, path.name)
@@ -309,7 +309,7 @@ def _verify(name: str, path: Path) -> None:
             raise ModelFileError(f"it holds {found}")
         fill(found, state, path.name)
     except ModelFileError as error:
-        raise ModelFileError(f"what came in place of {name} is no such model, {error}: {_by_hand(name)}") from error
+        raise ModelFileError(f"what came in place of {name} is no such model, {error}: {by_hand(name)}") from error
 
 
 def _reason(error: OSError) -> str:
@@ -319,7 +319,8 @@ def _reason(error: OSError) -> str:
     return error.strerror or f"the connection failed, {type(error).__name__}"
 
 
-def _by_hand(name: str) -> str:
+def by_hand(name: str) -> str:
+    """Return what to do to have a published model without `download`."""
     return f"get {RELEASE}{name}.pth and put it in {models_folder()}"
 
 
