@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from napari_fbrs.annotation.session import Session
     from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
     from napari_fbrs.models.zoo import load_model
+    from napari_fbrs.strokes import Stroke
 
 __all__ = [
     "CancelledError",
@@ -24,6 +25,7 @@ __all__ = [
     "Predictor",
     "PredictorSettings",
     "Session",
+    "Stroke",
     "load_model",
 ]
 
@@ -35,6 +37,7 @@ def __getattr__(name: str) -> Any:
         "Predictor": "napari_fbrs.inference.predictor",
         "PredictorSettings": "napari_fbrs.inference.predictor",
         "Session": "napari_fbrs.annotation.session",
+        "Stroke": "napari_fbrs.strokes",
         "load_model": "napari_fbrs.models.zoo",
     }
     if name not in rooms:

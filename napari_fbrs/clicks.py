@@ -44,6 +44,11 @@ class Click:
         """Row and column of the pixel clicked, rounded half to even as in the published code."""
         return round(self.row), round(self.column)
 
+    @property
+    def pixels(self) -> npt.NDArray[np.int64]:
+        """All pixels clicked, shape (N, 2): one, but of a stroke."""
+        return np.array([self.pixel], dtype=np.int64)
+
     def inside(self, shape: tuple[int, int]) -> bool:
         """Whether the pixel clicked lies in a plane of `shape` (rows, columns)."""
         row, column = self.pixel

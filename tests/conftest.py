@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from release import NAME, TINY, Release, served
 
 from napari_fbrs import Click, load_model
+from napari_fbrs.models import zoo
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.deeplab import DeepLabArchitecture
 from napari_fbrs.models.hrnet import HRNetArchitecture
@@ -102,3 +104,21 @@ def _reference_weight(
 @pytest.fixture(scope="session")
 def bundled() -> Model:
     return load_model("default", "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a models folder of the test's own."""
+    monkeypatch.setenv("NAPARI_FBRS_MODELS", str(tmp_path / "placed"))
+    (tmp_path / "placed").mkdir()
+    return tmp_path / "placed"
+
+
+@pytest.fixture
+def release(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
+    """Serve a tiny network in place of the published ones."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(zoo, "PUBLISHED", {NAME: zoo.Published(TINY, 1000)})
+    with served(tmp_path / "w.pth") as server:
+        monkeypatch.setattr(zoo, "RELEASE", server.address)
+        yield server

@@ -112,6 +112,10 @@ class History:
         while len(self._done) > 1 and (len(self._done) > self.max_steps or nbytes > self.max_bytes):
             nbytes -= self._done.popleft().nbytes
 
+    def forget_newest(self) -> Step:
+        """Return the newest step, which can be neither undone nor done again from now on."""
+        return self._done.pop()
+
     def undo(self) -> Step | None:
         """Return the newest step, now undone; None when there is none."""
         if not self._done:

@@ -169,10 +169,12 @@ class Session:
         after = replace(before, **values)
         last = next(self.history.newest_first(), None)
         joins = last is not None and last.place == place and replace(last.before, **values) == after
-        if last is not None and joins and not self.history.can_redo:
-            self._refinements[place] = last.after = after
-        else:
+        if last is None or not joins or self.history.can_redo:
             self.edit(place, after)
+        elif after == last.before:  # back where it was: as if it had not been touched
+            self._take_back(self.history.forget_newest())
+        else:
+            self._refinements[place] = last.after = after
 
     def _expected(self, place: Place) -> Expected | None:
         """Return what is known of an object's size: what the user says, or that of the objects before it."""
@@ -295,9 +297,7 @@ class Session:
         """
         step = self.history.undo()
         if step is not None:
-            if step.change is not None:
-                step.change.undo(self.labels)
-            self._went(step, step.before, step.shown_before, step.mask_before)
+            self._take_back(step)
         return step
 
     def redo(self) -> Step | None:
@@ -309,6 +309,11 @@ class Session:
                 step.change.do(self.labels)
             self._went(step, step.after, step.shown_after, step.mask_after)
         return step
+
+    def _take_back(self, step: Step) -> None:
+        if step.change is not None:
+            step.change.undo(self.labels)
+        self._went(step, step.before, step.shown_before, step.mask_before)
 
     def _rebase(self, step: Step) -> None:
         """Have a step start from the mask shown now: one before it may have been shown while this one was undone."""

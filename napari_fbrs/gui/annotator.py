@@ -180,8 +180,7 @@ class Annotator(QObject):
 
     def set_extent(self, extent: float | None) -> None:
         """Say how large the object displayed, and those to come, are; see `Session.set_extent`."""
-        self.session.extent = extent
-        self._on_plane(lambda place: self.session.set_extent(place, extent))
+        self._on_plane(lambda place: self.session.set_extent(place, extent), or_to_come=True)
 
     def set_predictor(self, predictor: Predictor) -> None:
         """Compute with another model; the mask displayed is computed anew, others when they are clicked again."""
@@ -236,13 +235,14 @@ class Annotator(QObject):
         self._write_points()
         self.update()
 
-    def _on_plane(self, change: Callable[[Place], None]) -> None:
+    def _on_plane(self, change: Callable[[Place], None], *, or_to_come: bool = False) -> None:
+        """Change something of what is displayed, if it has clicks, or if the change is for those to come as well."""
         try:
             place = self.place()
         except InputError as error:
             self.refused.emit(str(error))
             return
-        if self.session.refinement(place).clicks:
+        if or_to_come or self.session.refinement(place).clicks:
             change(place)
         self.update()
 

@@ -8,12 +8,13 @@ from types import MappingProxyType
 import torch
 from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Layer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QWidget
 
 from napari_fbrs.errors import InputError
+from napari_fbrs.gui.models import DownloadPanel, ModelBox
 from napari_fbrs.inference.predictor import DEFAULT_MODE, MODES
-from napari_fbrs.models.zoo import choose_device, list_models
+from napari_fbrs.models.zoo import choose_device
 
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
 _MODES = MappingProxyType(
@@ -28,27 +29,51 @@ _MODES = MappingProxyType(
 )
 
 
-class ModelBoxes:
-    """A box with the models on this machine, and one with the devices to compute on."""
+class ModelBoxes(QObject):
+    """A box with the models, and one with the devices to compute on."""
 
-    def __init__(self) -> None:
-        self.model = QComboBox()
-        self.model.addItems([entry.name for entry in list_models() if entry.path is not None])
+    chosen = Signal()  # another model or device
+    failed = Signal(Exception)  # of a download
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.model = ModelBox()
+        self.download = DownloadPanel()
+        self.model.chosen.connect(self._on_this_machine)
+        self.model.missing.connect(self.download.offer)
+        self.download.finished.connect(self._downloaded)
+        self.download.called_off.connect(self.model.refresh)
+        self.download.failed.connect(self.failed)
         self.device = QComboBox()
         self.device.addItem(f"auto ({device_text(choose_device())})", "auto")
         for name in ("cpu", "cuda", "mps"):
             if _available(name):
                 self.device.addItem(name, name)
+        self.device.activated.connect(self.chosen)
 
     def add_to(self, form: QFormLayout) -> None:
         """Add a row for each box."""
         form.addRow("Model", self.model)
+        form.addRow(self.download)
         form.addRow("Device", self.device)
 
     @property
-    def chosen(self) -> tuple[str, str]:
-        """What `load_model` takes: the model's name, and the device's."""
-        return self.model.currentText(), self.device.currentData()
+    def names(self) -> tuple[str, str]:
+        """What `load_model` takes: the name of a model that is there, and the device's."""
+        return self.model.name, self.device.currentData()
+
+    def close(self) -> None:
+        """Call off a download."""
+        self.download.close_down()
+
+    def _on_this_machine(self) -> None:
+        self.download.dismiss()
+        self.chosen.emit()
+
+    def _downloaded(self, name: str) -> None:
+        self.model.refresh()
+        self.model.use(name)
+        self.chosen.emit()
 
 
 class ModeBox(QComboBox):

@@ -110,7 +110,7 @@ class MeasureWidget(QWidget):
             self._refused(str(error))
             return
         amount = Amount(self.objects.value(), self.min_area.value(), self.clicks.value())
-        name, device = self._boxes.chosen
+        name, device = self._boxes.names
         job = self._job = _Job((image, labels), name)
 
         def work(cancelled: Callable[[], bool]) -> _Report:
@@ -141,6 +141,7 @@ class MeasureWidget(QWidget):
         """Stop measuring."""
         self._job = None
         self._worker.close()
+        self._boxes.close()
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
         super().closeEvent(event)
 
@@ -148,7 +149,8 @@ class MeasureWidget(QWidget):
 
     def _build(self) -> None:
         self.image, self.labels = layer_box(Image), layer_box(Labels)
-        self._boxes = ModelBoxes()
+        self._boxes = ModelBoxes(self)
+        self._boxes.failed.connect(lambda error: show_error(str(error)))
         self.model, self.device = self._boxes.model, self._boxes.device
         usual = Amount()
         self.objects = _number(1, _MOST_OBJECTS, usual.objects)

@@ -81,6 +81,7 @@ class FBRSWidget(QWidget):
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802  Qt's name
         """Stop computing; layers and masks stay."""
         self._loader.close()
+        self._boxes.close()
         for watched in self._watched():
             watched.disconnect(self._refresh)
         if self.annotator is not None:
@@ -95,10 +96,10 @@ class FBRSWidget(QWidget):
 
     def _build(self) -> None:
         self.image = layer_box(Image)
-        self._boxes = ModelBoxes()
+        self._boxes = ModelBoxes(self)
         self.model, self.device = self._boxes.model, self._boxes.device
-        self.model.activated.connect(self._model_chosen)
-        self.device.activated.connect(self._model_chosen)
+        self._boxes.chosen.connect(self._model_chosen)
+        self._boxes.failed.connect(lambda error: show_error(str(error)))
         self._existing = {  # in the order of layers made: clicks above masks
             "labels": layer_box(Labels, nullable=True),
             "negative": layer_box(Points, nullable=True),
@@ -210,7 +211,7 @@ class FBRSWidget(QWidget):
         return next((layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark), None)
 
     def _load(self) -> None:
-        name, device = self._boxes.chosen
+        name, device = self._boxes.names
         mode = self.mode.currentText()
         self.start_button.setEnabled(False)
         self._say(f"Loading the model {name} ...")

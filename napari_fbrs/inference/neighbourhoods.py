@@ -41,7 +41,7 @@ class Neighbourhoods:
 
     def __init__(self, network: InteractiveNetwork, features: Features, masks: ClickMasks, reach: int) -> None:
         self._network = network
-        squares = [masks.square(centre) for centre in masks.centres]  # half, row, column
+        squares = masks.patches
         pixels, first = np.unique(np.concatenate(squares), axis=0, return_index=True)
         self.masks = masks.at(pixels)
         of_square = np.repeat(np.arange(len(squares)), [len(square) for square in squares])

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from napari_fbrs.clicks import Click
+from napari_fbrs.inference.contradictions import STROKE_SLACK
 
 THRESHOLD = 0.49  # a click is met when its pixel's probability is on its side of this
 _REGULARISATION = 1e-3
 _BIAS_WEIGHT = 10.0
 _EPSILON = 1e-5
 _RADIUS = 1
+_TILE = 8  # pixels; the sides of what a stroke is cut into
+_MASKS = ("positive", "negative", "_positive_pixels", "_negative_pixels", "_positive_strokes", "_negative_strokes")
 
 
 class ClickMasks:
@@ -32,13 +35,23 @@ class ClickMasks:
         Whether the batch holds a mirrored half.
     device : torch.device
         Where the masks are to be.
+    strokes : sequence of (ndarray of int, bool), optional
+        Pixels in the network's input, shape (N, 2), and sign of each stroke.
     """
 
-    def __init__(self, clicks: Sequence[Click], size: tuple[int, int], *, flip: bool, device: torch.device) -> None:
+    def __init__(
+        self,
+        clicks: Sequence[Click],
+        size: tuple[int, int],
+        *,
+        flip: bool,
+        device: torch.device,
+        strokes: Sequence[tuple[npt.NDArray[np.int64], bool]] = (),
+    ) -> None:
         masks = torch.zeros((2, 2 if flip else 1, 1, *size))
         pixels = torch.zeros_like(masks)
         self._size = size
-        self.centres: list[tuple[int, int, int]] = []  # half, row, column of every click in view
+        self.patches: list[npt.NDArray[np.int64]] = []  # half, row, column of pixels close together, shape (N, 3)
         for click in clicks:
             if not (0 <= click.row < size[0] and 0 <= click.column < size[1]):
                 continue  # outside the crop, where the probability is 0
@@ -46,13 +59,22 @@ class ClickMasks:
                 # Less than a pixel before the end may be rounded to it.
                 centre = half, min(round(click.row), size[0] - 1), min(max(round(column), 0), size[1] - 1)
                 sign = 0 if click.positive else 1
-                masks[sign, :, 0][tuple(self.square(centre).T)] = 1
+                square = self._square(centre)
+                masks[sign, :, 0][tuple(square.T)] = 1
                 pixels[sign, :, 0][centre] = 1
-                self.centres.append(centre)
+                self.patches.append(square)
+        drawn = torch.zeros_like(masks)
+        for covered, positive in strokes:
+            for half, part in enumerate([covered, (0, size[1] - 1) + covered * (1, -1)][: 1 + flip]):
+                places = np.insert(part, 0, half, axis=1)
+                masks[int(not positive), :, 0][tuple(places.T)] = 1
+                drawn[int(not positive), :, 0][tuple(places.T)] = 1
+                self.patches += _tiles(places)
         self.positive, self.negative = masks.to(device)
         self._positive_pixels, self._negative_pixels = pixels.to(device)
+        self._positive_strokes, self._negative_strokes = drawn.to(device)
 
-    def square(self, centre: tuple[int, int, int]) -> npt.NDArray[np.int64]:
+    def _square(self, centre: tuple[int, int, int]) -> npt.NDArray[np.int64]:
         """Return half, row and column, shape (N, 3), of the pixels around a click's; fewer at the border."""
         half, row, column = centre
         rows, columns = (
@@ -66,7 +88,7 @@ class ClickMasks:
         """Return the same for some pixels only (half, row and column, shape (N, 3)): masks of shape (N,)."""
         chosen = copy.copy(self)
         half, row, column = torch.from_numpy(pixels).to(self.positive.device).T
-        for name in ("positive", "negative", "_positive_pixels", "_negative_pixels"):
+        for name in _MASKS:
             setattr(chosen, name, getattr(self, name)[half, 0, row, column])
         return chosen
 
@@ -82,14 +104,29 @@ class ClickMasks:
         return _on_their_sides(probability, self.positive, self.negative)
 
     def pixels_met(self, probability: Tensor) -> bool:
-        """Whether every pixel clicked is on its side of the threshold, whatever its neighbours are."""
-        return _on_their_sides(probability, self._positive_pixels, self._negative_pixels)
+        """Whether every pixel clicked, and most of those drawn on, are on their side of the threshold."""
+        return _on_their_sides(probability, self._positive_pixels, self._negative_pixels) and (
+            _mostly((1 - probability) >= 1 - THRESHOLD, self._positive_strokes)
+            and _mostly(probability >= THRESHOLD, self._negative_strokes)
+        )
 
 
 def _on_their_sides(probability: Tensor, positive: Tensor, negative: Tensor) -> bool:
     off = ((1 - probability) * positive).amax()
     on = (probability * negative).amax()
     return bool((off < 1 - THRESHOLD) & (on < THRESHOLD))
+
+
+def _mostly(wrong: Tensor, drawn: Tensor) -> bool:
+    return bool((wrong * drawn).sum() <= STROKE_SLACK * drawn.sum())
+
+
+def _tiles(places: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Return places (half, row, column) of one half in groups that lie close together."""
+    _, tile = np.unique(places // _TILE, axis=0, return_inverse=True)
+    order = np.argsort(tile.ravel(), kind="stable")
+    ends = np.flatnonzero(np.diff(tile.ravel()[order])) + 1
+    return np.split(places[order], ends) if len(places) else []
 
 
 def regularisation(scale: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -17,15 +17,17 @@ from torch import Tensor
 from napari_fbrs.clicks import Click, ClickList, network_points
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
 from napari_fbrs.inference.cache import ByteCache
+from napari_fbrs.inference.contradictions import contradicted
 from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
 from napari_fbrs.inference.prior import Prior
-from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, to_crop
+from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, stroke_to_crop, to_crop
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.network import Cut, Features, resize
 from napari_fbrs.models.precision import fast_bfloat16
+from napari_fbrs.strokes import Stroke, outline, shown
 
 MODES = MappingProxyType(
     {
@@ -179,18 +181,12 @@ class Prediction:
 
     def contradicted(self, mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
         """Return the positions, in `clicks`, of those that a mask of the crop contradicts."""
-        return tuple(i for i, click in enumerate(self.clicks) if self._at(mask, click) != click.positive)
+        return contradicted(self.clicks, mask, self.crop)
 
     @property
     def unmet(self) -> tuple[int, ...]:
         """Positions, in `clicks`, of those that the mask at 0.5 contradicts."""
         return self.contradicted(self.crop_mask())
-
-    def _at(self, mask: npt.NDArray[np.bool_], click: Click) -> bool:
-        row, column = click.pixel
-        row, column = row - self.crop.row_min, column - self.crop.column_min
-        inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
-        return inside and bool(mask[row, column])
 
 
 class Predictor:
@@ -299,19 +295,20 @@ class Predictor:
         _stop_if(cancelled)
         looked_at = crop or Crop.whole(plane.shape)
         size = self._size(looked_at, zoomed=crop is not None)
-        local = to_crop(clicks, looked_at, size)
+        points = shown(clicks)
+        local = to_crop(points, looked_at, size)
         features = self._features(plane, looked_at, size, local, timings, previous.prior)
         _stop_if(cancelled)
         with _timed(timings, "optimise"):
             start = previous.variables if self._carries_over(previous, looked_at) else None
-            logits, variables, evaluations = self._refine(features, local, start, cancelled)
+            logits, variables, evaluations = self._refine(features, clicks, looked_at, start, cancelled)
             probability = self._probability(logits)
         prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
         with _timed(timings, "resize"):
             threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
             box = bounding_box(prediction.crop_mask(threshold), looked_at)
-        shown = self._network_clicks
-        prior = previous.prior if shown and len(clicks) >= shown else Prior(looked_at, probability)
+        limit = self._network_clicks
+        prior = previous.prior if limit and len(points) >= limit else Prior(looked_at, probability)
         return replace(
             prediction, state=State(crop or previous.crop, variables, box, prior, previous.expected, looked_at)
         )
@@ -344,7 +341,7 @@ class Predictor:
         zoom = self.settings.zoom
         assert zoom is not None
         if previous.box is not None:
-            return zoom.choose(previous.crop, previous.box, clicks, plane.shape)
+            return zoom.choose(previous.crop, previous.box, outline(clicks), plane.shape)
         if not self.settings.first_look:
             return None
         return self._first_look(plane, clicks, zoom, previous.expected, timings, cancelled)
@@ -359,14 +356,15 @@ class Predictor:
         cancelled: Callable[[], bool],
     ) -> Crop | None:
         """Return the crop in which an object of unknown size is seen best; None for the whole plane."""
-        crops = candidate_crops(plane.shape, clicks, zoom, expected)
+        reach, points = outline(clicks), shown(clicks)
+        crops = candidate_crops(plane.shape, reach, zoom, expected)
         if len(crops) == 1:
             return None if crops[0] == Crop.whole(plane.shape) else crops[0]
         looks = []
         for crop in crops:
             _stop_if(cancelled)
             size = self._size(crop, zoomed=True)
-            features = self._features(plane, crop, size, to_crop(clicks, crop, size), timings, flip=False)
+            features = self._features(plane, crop, size, to_crop(points, crop, size), timings, flip=False)
             with _timed(timings, "embed"):
                 looks.append(self._probability(self._decode(features)))
         best = choose_look(crops, looks, expected)
@@ -374,7 +372,7 @@ class Predictor:
         box = bounding_box(look.crop_mask(zoom.threshold), look.crop)
         if box is None:
             return look.crop
-        proposed = zoom.propose(box, clicks, plane.shape)
+        proposed = zoom.propose(box, reach, plane.shape)
         # An object that all but fills its crop may have been cut off.
         return look.crop if look.crop.contains(proposed) else proposed
 
@@ -458,19 +456,30 @@ class Predictor:
         self,
         features: Features,
         clicks: Sequence[Click],
+        crop: Crop,
         start: Variables | None,
         cancelled: Callable[[], bool],
     ) -> tuple[Tensor, Variables | None, tuple[Evaluation, ...]]:
         """Return logits, the variables they were computed with, and what the optimiser did."""
         cut = MODES[self.mode]
-        if cut is None or len(clicks) < 2:
+        if cut is None or len(shown(clicks)) < 2:
             return self._decode(features), start, ()
-        masks = ClickMasks(clicks, features.size, flip=self.settings.flip, device=self.model.device)
+        masks = self._click_masks(clicks, crop, features.size)
         objective = Objective(
             self.model.network, features, masks, cancelled, insist=self.settings.insist, local=self.settings.local
         )
         optimum = optimise(objective, objective.zeros() if start is None else start)
         return optimum.logits, optimum.variables, optimum.evaluations
+
+    def _click_masks(self, clicks: Sequence[Click], crop: Crop, size: tuple[int, int]) -> ClickMasks:
+        strokes = [click for click in clicks if isinstance(click, Stroke)]
+        return ClickMasks(
+            to_crop([click for click in clicks if not isinstance(click, Stroke)], crop, size),
+            size,
+            flip=self.settings.flip,
+            device=self.model.device,
+            strokes=[(stroke_to_crop(stroke, crop, size), stroke.positive) for stroke in strokes],
+        )
 
     def _probability(self, logits: Tensor) -> npt.NDArray[np.float32]:
         if len(logits) == 2:  # the mirrored half
@@ -486,6 +495,8 @@ def _check(clicks: tuple[Click, ...], shape: tuple[int, int]) -> None:
         raise InputError("a prediction needs at least one click")
     outside = next((click for click in clicks if not click.inside(shape)), None)
     if outside is not None:
+        if isinstance(outside, Stroke):
+            raise InputError(f"a stroke ends outside the plane of {shape[0]} x {shape[1]} pixels: {outside.text[:60]}")
         raise InputError(
             f"the click at row {outside.row:g}, column {outside.column:g} is outside the plane of "
             f"{shape[0]} x {shape[1]} pixels"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_fbrs.clicks import Click
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.strokes import Stroke
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,25 @@ def to_crop(clicks: Sequence[Click], crop: Crop, size: tuple[int, int]) -> list[
         )
         for click in clicks
     ]
+
+
+def stroke_to_crop(stroke: Stroke, crop: Crop, size: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Return the pixels, shape (N, 2), that a stroke covers in a crop that was resized to `size`.
+
+    Where the crop grows they have no gaps; where it shrinks none is lost, however thin the stroke is.
+    """
+    inside = np.zeros(crop.shape, dtype=bool)
+    pixels = stroke.pixels - (crop.row_min, crop.column_min)
+    pixels = pixels[((pixels >= 0) & (pixels < crop.shape)).all(axis=1)]
+    inside[tuple(pixels.T)] = True
+    scale = np.divide(size, crop.shape)
+    sources = [
+        np.minimum(np.rint(np.arange(n) / s).astype(int), m - 1)
+        for n, s, m in zip(size, scale, crop.shape, strict=True)
+    ]
+    covered = inside[np.ix_(*sources)]
+    covered[tuple(np.minimum(np.rint(pixels * scale).astype(int), np.subtract(size, 1)).T)] = True
+    return np.argwhere(covered)
 
 
 def _offset(position: float, first: int) -> float:

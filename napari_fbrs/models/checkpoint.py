@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from napari_fbrs.errors import ModelFileError
+from napari_fbrs.errors import InputError, ModelFileError
 from napari_fbrs.models.architectures import describe, parse, recognise
 from napari_fbrs.models.network import Architecture, InteractiveNetwork
 from napari_fbrs.models.state_dict import read_state_dict
@@ -100,6 +100,11 @@ def save_model(
         Store weights as float16: half the size.
     notes : mapping of str to str, optional
         More metadata (licence, training data).
+
+    Raises
+    ------
+    InputError
+        If a weight is too large for float16.
     """
     metadata = dict(notes or {})
     metadata |= {
@@ -110,8 +115,20 @@ def save_model(
     }
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     if half:
-        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        state = {key: _halved(key, value) for key, value in state.items()}
     path.write_bytes(safetensors.torch.save(state, metadata=metadata))
+
+
+def _halved(key: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    largest, halved = torch.finfo(torch.float16).max, value.half()
+    if not bool(torch.isfinite(halved).all()):
+        raise InputError(
+            f"{key} holds values up to {float(value.abs().max()):g}, and float16 ends at {largest:g}: "
+            "save the model with half=False"
+        )
+    return halved
 
 
 def load_checkpoint(path: Path, device: torch.device, architecture: Architecture | None = None) -> Model:

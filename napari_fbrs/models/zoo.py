@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +30,8 @@ RELEASE = "https://github.com/saic-vul/fbrs_interactive_segmentation/releases/do
 _SUFFIXES = (".safetensors", ".pth")  # of two files of one name the first kind is taken
 _MAX_BYTES = 2**30  # several times the largest published file
 _CHUNK_BYTES = 2**18
+_PARTIAL = ".download-"  # how the names of folders begin that hold a file on its way
+_ABANDONED = 3600  # seconds without a byte after which a download has ended with its process
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ def find_model(name: str | Path) -> Path:
         raise ModelFileError(f"no model is called {name!r}; there are {', '.join(entries)}, or give a file's path")
     if entry.path is None:
         raise ModelFileError(
-            f"{name} is not on this machine: run `napari-fbrs models --download {name}`, or {_by_hand(name)}"
+            f"{name} is not on this machine: run `napari-fbrs models --download {name}`, or {by_hand(name)}"
         )
     return entry.path
 
@@ -234,14 +238,24 @@ def download(
     target = models_folder() / f"{name}.pth"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as folder:
+        _clear_leftovers(target.parent)
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=target.parent) as folder:
             part = Path(folder) / target.name
             _fetch(name, part, _Meter(name, progress, cancelled))
             _verify(name, part)
             part.replace(target)
     except OSError as error:  # of the network, and of the disk
-        raise ModelFileError(f"{name} could not be downloaded ({_reason(error)}): {_by_hand(name)}") from error
+        raise ModelFileError(f"{name} could not be downloaded ({_reason(error)}): {by_hand(name)}") from error
     return target
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what processes left that were killed in mid download; another process may be downloading just now."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+            newest = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+            if time.time() - newest > _ABANDONED:
+                shutil.rmtree(partial)
 
 
 class _Meter:
@@ -261,7 +275,7 @@ class _Meter:
         self.stop_if_cancelled()
         self._done += amount
         if max(self._done, self.total) > _MAX_BYTES:
-            raise ModelFileError(f"what comes in place of {self._name} is far larger than it: {_by_hand(self._name)}")
+            raise ModelFileError(f"what comes in place of {self._name} is far larger than it: {by_hand(self._name)}")
         self._progress(min(self._done, self.total) if self.total else self._done, self.total or None)
 
     def reset(self) -> None:
@@ -280,14 +294,14 @@ def _fetch(name: str, path: Path, meter: _Meter) -> None:
         fetch = pooch.HTTPDownloader(progressbar=meter, chunk_size=_CHUNK_BYTES, hooks={"response": remember})
         fetch(f"{RELEASE}{name}.pth", str(path), None)
     if path.stat().st_size < meter.total:
-        raise ModelFileError(f"the download of {name} ended early: {_by_hand(name)}")
+        raise ModelFileError(f"the download of {name} ended early: {by_hand(name)}")
 
 
 def _verify(name: str, path: Path) -> None:
     """Raise an error unless a file is the published one, as far as that is known."""
     published = PUBLISHED[name]
     if published.sha256 and fingerprint(path) != published.sha256:
-        raise ModelFileError(f"what came in place of {name} is not the published file (SHA-256): {_by_hand(name)}")
+        raise ModelFileError(f"what came in place of {name} is not the published file (SHA-256): {by_hand(name)}")
     try:
         state = read_state_dict(path)
         found = recognise(state, path.name)
@@ -295,7 +309,7 @@ def _verify(name: str, path: Path) -> None:
             raise ModelFileError(f"it holds {found}")
         fill(found, state, path.name)
     except ModelFileError as error:
-        raise ModelFileError(f"what came in place of {name} is no such model, {error}: {_by_hand(name)}") from error
+        raise ModelFileError(f"what came in place of {name} is no such model, {error}: {by_hand(name)}") from error
 
 
 def _reason(error: OSError) -> str:
@@ -305,7 +319,8 @@ def _reason(error: OSError) -> str:
     return error.strerror or f"the connection failed, {type(error).__name__}"
 
 
-def _by_hand(name: str) -> str:
+def by_hand(name: str) -> str:
+    """Return what to do to have a published model without `download`."""
     return f"get {RELEASE}{name}.pth and put it in {models_folder()}"
 
 

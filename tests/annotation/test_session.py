@@ -267,7 +267,7 @@ def test_the_threshold_needs_no_prediction(session: Session):
     sizes = []
     for threshold in (0.2, 0.5, 0.8):
         session.set_threshold(place, threshold)
-        assert session.waiting() == ([place] if threshold != 0.5 or sizes else [])
+        assert session.waiting() == ([place] if threshold != 0.5 else [])  # which it was: there is nothing to do
         session.update(place)
         np.testing.assert_array_equal(labels_of(session) == 1, expected_mask(session, place))
         sizes.append(np.count_nonzero(labels_of(session)))
@@ -289,6 +289,25 @@ def test_thresholds_in_a_row_are_one_step(session: Session):
     session.redo()
     assert session.refinement(place).threshold == 0.8
     np.testing.assert_array_equal(labels_of(session), after)
+
+
+def test_a_threshold_back_where_it_was_is_no_step(session: Session):
+    session.click(Click(10, 12))
+    before, place = labels_of(session).copy(), session.place()
+    for threshold in (0.6, 0.3):
+        session.set_threshold(place, threshold)
+        session.update(place)
+    assert not np.array_equal(labels_of(session), before)
+    session.set_threshold(place, 0.5)
+    assert len(session.history) == 1
+    assert session.waiting() == []
+    np.testing.assert_array_equal(labels_of(session), before)
+    session.set_threshold(place, 0.7)  # goes on from there
+    session.update(place)
+    assert len(session.history) == 2
+    for expected in (before, np.zeros(SHAPE)):
+        session.undo()
+        np.testing.assert_array_equal(labels_of(session), expected)
 
 
 def test_a_threshold_whose_mask_was_not_shown_yet_is_waited_for_again(session: Session):
@@ -566,6 +585,9 @@ class SessionMachine(RuleBasedStateMachine):
             self.at += 1
             del self.snapshots[self.at :]
             self.snapshots.append(now)
+        elif len(self.session.history) < self.at:  # back where it was
+            del self.snapshots[self.at :]
+            self.at -= 1
         elif now[1] != self.snapshots[self.at][1]:
             assert not self.session.history.can_redo
             self.snapshots[self.at] = now

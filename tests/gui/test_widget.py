@@ -217,6 +217,18 @@ def test_a_size_looks_anew_and_is_undone(disc_bench, discs):
     assert len(disc_bench.annotator.layers.positive.data) == 1
 
 
+def test_a_size_said_in_3d_view_is_refused(bench, discs):
+    bench.add_image(np.zeros((6, 80, 100), dtype=np.uint8))
+    bench.start()
+    bench.widget.extent.setValue(30)
+    assert bench.annotator.session.extent == 30  # of objects to come
+    bench.viewer.dims.ndisplay = 3
+    with bench.refusal("2D view"):
+        bench.widget.extent.setValue(50)
+    assert bench.annotator.session.extent == 30
+    bench.viewer.dims.ndisplay = 2
+
+
 def test_what_is_painted_by_hand_stays_and_is_undone_in_its_turn(disc_bench, discs):
     disc_bench.click(40, 20)
     disc_bench.settle()

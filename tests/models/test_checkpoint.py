@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import pickletools
@@ -14,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_fbrs.errors import ModelFileError
+from napari_fbrs.errors import InputError, ModelFileError
 from napari_fbrs.models.checkpoint import FORMAT, ModelSettings, fingerprint, load_checkpoint, save_model
 from napari_fbrs.models.deeplab import DeepLab, DeepLabArchitecture
 from napari_fbrs.models.hrnet import HRNetArchitecture
@@ -89,6 +90,17 @@ def test_round_trip_in_half_precision(network: DeepLab, file: Path, tmp_path: Pa
         assert loaded[key].dtype == saved.dtype
         expected = saved.half().float() if saved.is_floating_point() else saved
         assert torch.equal(loaded[key], expected)
+
+
+def test_weights_too_large_for_half_precision_are_refused(network: DeepLab, tmp_path: Path):
+    large = copy.deepcopy(network)
+    large.state_dict()["rgb_conv.0.bias"][0] = -70000
+    path = tmp_path / "large.safetensors"
+    with pytest.raises(InputError, match=r"rgb_conv\.0\.bias holds values up to 70000, and float16 ends at 65504"):
+        save_model(path, large, "large", SETTINGS, half=True)
+    assert not path.exists()
+    save_model(path, large, "large", SETTINGS)
+    assert float(load_checkpoint(path, CPU).network.state_dict()["rgb_conv.0.bias"][0]) == -70000
 
 
 def test_notes_are_kept_and_cannot_hide_what_is_needed(network: DeepLab, tmp_path: Path):

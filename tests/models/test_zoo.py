@@ -1,16 +1,16 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
 import torch
+from release import NAME, TINY, Release, weights
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, ModelFileError
@@ -19,7 +19,6 @@ from napari_fbrs.models import zoo
 from napari_fbrs.models.checkpoint import Model, ModelSettings, fingerprint, load_checkpoint, save_model
 from napari_fbrs.models.deeplab import DeepLabArchitecture
 from napari_fbrs.models.hrnet import HRNetArchitecture
-from napari_fbrs.models.network import Architecture
 from napari_fbrs.models.zoo import (
     PUBLISHED,
     Entry,
@@ -34,13 +33,6 @@ from napari_fbrs.models.zoo import (
 )
 
 FIRST = DeepLabArchitecture("resnet18", 128, stages=3, output_stride=16, rates=(6, 12, 18))
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NAPARI_FBRS_MODELS", str(tmp_path / "placed"))
-    (tmp_path / "placed").mkdir()
-    return tmp_path / "placed"
 
 
 def test_the_folder_can_be_chosen(folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -131,64 +123,7 @@ def test_paths_are_taken_as_they_are(folder: Path):
         load_model("nowhere.safetensors", "cpu")
 
 
-# downloads, from a server on this machine
-
-NAME = "resnet34_dh128_sbd"
-TINY = HRNetArchitecture(2, 3)
-
-
-class Release(HTTPServer):
-    """Serves files from memory; counts what it is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.missing = 0  # bytes that are announced and do not come
-        self.announced = True
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Release
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        content = self.server.files.get(self.path)
-        self.send_response(404 if content is None else 200)
-        if self.server.announced:
-            self.send_header("Content-Length", str(len(content or b"") + self.server.missing))
-        self.end_headers()
-        self.wfile.write(content or b"")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def weights(path: Path, architecture: Architecture = TINY, **changes: torch.Tensor) -> bytes:
-    torch.manual_seed(0)
-    torch.save(architecture.build().state_dict() | changes, path)
-    content = path.read_bytes()
-    path.unlink()
-    return content
-
-
-@pytest.fixture
-def release(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Release]:
-    """Serve a tiny network in place of the published ones."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(zoo, "PUBLISHED", {NAME: Published(TINY, 1000)})
-    with Release() as server:
-        server.files[f"/{NAME}.pth"] = weights(tmp_path / "w.pth")
-        monkeypatch.setattr(zoo, "RELEASE", server.address)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+# downloads, from a server on this machine (conftest.py)
 
 
 def refused(folder: Path, **options) -> str:
@@ -238,6 +173,18 @@ def test_a_download_is_called_off(release: Release, folder: Path):
     with pytest.raises(CancelledError):
         download(NAME, cancelled=lambda: True)
     assert len(release.asked) == 1
+
+
+def test_what_killed_downloads_left_is_removed_and_running_ones_are_not(release: Release, folder: Path):
+    for name, age in (("killed", 4000), ("running", 1000)):
+        partial = folder / f".download-{name}" / f"{NAME}.pth"
+        partial.parent.mkdir()
+        partial.write_bytes(b"half of it")
+        for path in (partial, partial.parent):
+            os.utime(path, (time.time() - age,) * 2)
+    (folder / ".download-old" / "deep").mkdir(parents=True)  # no folder of ours, and of no age
+    path = download(NAME)
+    assert set(folder.iterdir()) == {path, folder / ".download-running", folder / ".download-old"}
 
 
 def test_a_file_that_is_not_there(release: Release, folder: Path):
