@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.zoom import bounding_box
 
 Indices = tuple[npt.NDArray[np.intp], ...]
 Values = npt.NDArray[Any]
@@ -106,6 +108,17 @@ class PlaneMask:
     crop: Crop
     bits: npt.NDArray[np.uint8]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self.bits.nbytes
+
+    @classmethod
+    def of_plane(cls, pixels: npt.NDArray[np.bool_]) -> PlaneMask | None:
+        """Return the mask of a plane; None where it is empty."""
+        box = bounding_box(pixels, Crop.whole((pixels.shape[0], pixels.shape[1])))
+        return None if box is None else cls.pack(box, pixels[box.slices])
+
     @classmethod
     def pack(cls, crop: Crop, pixels: npt.NDArray[np.bool_]) -> PlaneMask:
         """Return the mask of a crop."""
@@ -117,14 +130,31 @@ class PlaneMask:
         rows, columns = self.crop.shape
         return np.unpackbits(self.bits, count=rows * columns).reshape(rows, columns).astype(bool)
 
+    def within(self, crop: Crop) -> npt.NDArray[np.bool_]:
+        """Return the mask as pixels of another crop, False where that reaches beyond its own."""
+        pixels = np.zeros(crop.shape, dtype=bool)
+        mine = self.crop
+        top, left = max(mine.row_min, crop.row_min), max(mine.column_min, crop.column_min)
+        height, width = min(mine.row_max, crop.row_max) - top + 1, min(mine.column_max, crop.column_max) - left + 1
+        if height > 0 and width > 0:
+            here = self.pixels[top - mine.row_min :, left - mine.column_min :][:height, :width]
+            pixels[top - crop.row_min :, left - crop.column_min :][:height, :width] = here
+        return pixels
+
 
 def mask_change(
-    store: LabelStore, plane: PlaneIndex, label: int, old: PlaneMask | None, new: PlaneMask | None
+    store: LabelStore,
+    plane: PlaneIndex,
+    label: int,
+    old: PlaneMask | None,
+    new: PlaneMask | None,
+    *,
+    overwrite: bool = False,
+    locked: Collection[int] = (),
 ) -> LabelChange:
     """Return what turns an object's old mask into its new one.
 
-    Only pixels in which the masks differ are touched, so what was painted by hand stays; pixels of other objects are
-    never touched.
+    Only pixels in which the masks differ are touched, so what was painted by hand stays.
 
     Parameters
     ----------
@@ -136,6 +166,10 @@ def mask_change(
         The object.
     old, new : PlaneMask or None
         None is an empty mask.
+    overwrite : bool, optional
+        Whether pixels are taken from other objects; by default they keep them.
+    locked : collection of int, optional
+        Objects that keep theirs all the same.
 
     Raises
     ------
@@ -146,12 +180,7 @@ def mask_change(
     if not masks:
         none = np.zeros(0, dtype=np.intp)
         return LabelChange((none,) * (len(plane.position) + 2), none, none)
-    around = Crop(
-        min(m.crop.row_min for m in masks),
-        max(m.crop.row_max for m in masks),
-        min(m.crop.column_min for m in masks),
-        max(m.crop.column_max for m in masks),
-    )
+    around = masks[0].crop.union(masks[-1].crop)
     labels = store.read(plane.select(*around.slices))
     if label > np.iinfo(labels.dtype).max:  # would be written as another object
         raise InputError(
@@ -159,23 +188,16 @@ def mask_change(
             f"{np.iinfo(labels.dtype).max}: convert them to int32 to go on"
         )
     labels = labels.T if plane.transposed else labels
-    was, is_ = (_within(mask, around) for mask in (old, new))
+    was, is_ = (mask.within(around) if mask else np.zeros(around.shape, dtype=bool) for mask in (old, new))
     gone = was & ~is_ & (labels == label)
-    come = is_ & ~was & (labels == 0)
+    free = ~np.isin(labels, [label, *locked]) if overwrite else labels == 0
+    come = is_ & ~was & free
     rows, columns = np.nonzero(gone | come)
     before = labels[rows, columns]
     after = np.where(come[rows, columns], label, 0).astype(labels.dtype)
     constant = [np.full(rows.shape, at, dtype=np.intp) for at in plane.position]
     where = PlaneIndex(tuple(constant), plane.axes).select(rows + around.row_min, columns + around.column_min)  # type: ignore[arg-type]
     return LabelChange(where, before, after)
-
-
-def _within(mask: PlaneMask | None, crop: Crop) -> npt.NDArray[np.bool_]:
-    pixels = np.zeros(crop.shape, dtype=bool)
-    if mask is not None:
-        row, column = mask.crop.row_min - crop.row_min, mask.crop.column_min - crop.column_min
-        pixels[row : row + mask.crop.shape[0], column : column + mask.crop.shape[1]] = mask.pixels
-    return pixels
 
 
 def _exchange(store: LabelStore, indices: Indices, expected: Values, wanted: Values) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_fbrs.annotation.history import History, Place, Refinement, Step
+from napari_fbrs.annotation.history import Base, History, Place, Refinement, Step
 from napari_fbrs.annotation.image import Image, PlaneIndex
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, LabelStore, PlaneMask, mask_change
 from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.cache import ByteCache
+from napari_fbrs.inference.correction import contradicted, corrected, state_from
 from napari_fbrs.inference.first_look import Expected
-from napari_fbrs.inference.plane import Plane
+from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.predictor import Prediction, Predictor, State
 from napari_fbrs.inference.zoom import bounding_box
 
@@ -96,6 +99,10 @@ class Session:
         self.object = first_object
         self.threshold = 0.5  # of places not clicked on yet
         self.extent: float | None = None  # longer side of objects not clicked on yet, in pixels; None: find out
+        self.overwrite = False  # whether an object takes pixels from others where they overlap
+        self.locked: set[int] = set()  # objects that never change
+        self.classes: dict[int, str] = {}  # names the user has given to objects
+        self._group: object | None = None
         self._largest = first_object
         self._predictor = predictor
         self._refinements: dict[Place, Refinement] = {}
@@ -118,16 +125,41 @@ class Session:
         """Return what decides the mask at a place; without clicks where there is none yet."""
         return self._refinements.get(place, Refinement(threshold=self.threshold))
 
+    def annotated(self) -> list[Place]:
+        """Return the places that have clicks or a mask, of any object."""
+        return [p for p, refinement in self._refinements.items() if refinement.clicks or refinement.base]
+
+    def mask(self, place: Place) -> PlaneMask | None:
+        """Return what the labels hold of an object on a plane now, whoever has put it there; None if nothing."""
+        labels = self.labels.read(place.plane.select(slice(None), slice(None)))
+        return PlaneMask.of_plane((labels.T if place.plane.transposed else labels) == place.object)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have all that is done meanwhile undone by one undo."""
+        self._group = object()
+        try:
+            yield
+        finally:
+            self._group = None
+
     def places(self, object_: int) -> list[Place]:
         """Return the places where an object has clicks."""
         return [p for p, refinement in self._refinements.items() if p.object == object_ and refinement.clicks]
 
     def edit(self, place: Place, refinement: Refinement) -> None:
-        """Change what decides a mask, as a step that can be undone; the mask follows by `compute` and `show`."""
+        """Change what decides a mask, as a step that can be undone; the mask follows by `compute` and `show`.
+
+        Raises
+        ------
+        InputError
+            If the object is locked.
+        """
         before = self.refinement(place)
         if refinement != before:
+            self._check_unlocked(place.object)
             self._refinements[place] = refinement
-            self.history.record(Step(place, before, refinement))
+            self.history.record(Step(place, before, refinement, group=self._group))
 
     def add(self, place: Place, clicks: Sequence[Click], limits: tuple[float, float] | None = None) -> None:
         """Add clicks as a round; they join the last round while its mask is not shown yet."""
@@ -135,7 +167,8 @@ class Session:
         waiting = place in self.waiting()
         after = before.clicks.added(clicks, to_last_round=waiting)
         expected = before.expected if before.clicks else self._expected(place)
-        self.edit(place, replace(before, clicks=after, limits=limits, expected=expected))
+        base = self._base(place, before)
+        self.edit(place, replace(before, clicks=after, limits=limits, expected=expected, base=base))
 
     def apply(self, place: Place, edit: Edit, limits: tuple[float, float] | None = None) -> None:
         """Take over what has happened to the clicks of a place."""
@@ -165,6 +198,7 @@ class Session:
 
     def _slide(self, place: Place, **values: Any) -> None:
         """Change a setting of a place; changes in a row are one step."""
+        self._check_unlocked(place.object)
         before = self.refinement(place)
         after = replace(before, **values)
         last = next(self.history.newest_first(), None)
@@ -189,8 +223,9 @@ class Session:
 
     def outdate(self, place: Place) -> None:
         """Have the mask at a place computed anew, by a predictor that was exchanged."""
-        if place in self._shown:
-            self._shown[place] = (None, self._shown[place][1])
+        refinement, mask = self._shown.get(place, (None, None))
+        if refinement is not None:  # no threshold equals this one, so that it is not what is wanted
+            self._shown[place] = (replace(refinement, threshold=math.nan), mask)
 
     def waiting(self) -> list[Place]:
         """Return the places whose mask is not that of their refinement yet."""
@@ -213,16 +248,21 @@ class Session:
         InputError
             If a click or the plane lies outside the image.
         """
-        if not refinement.clicks:
+        if not refinement.clicks and refinement.base is None:
             return Result(place, refinement, None, None)
+        if refinement.base is not None and not refinement.asking:
+            return Result(place, refinement, None, refinement.base.mask)
         prediction = self._predict(place.plane, refinement, cancelled)
-        pixels = prediction.crop_mask(refinement.threshold)
-        box = bounding_box(pixels, prediction.crop)
+        crop, pixels = prediction.crop, prediction.crop_mask(refinement.threshold)
+        if refinement.base is not None and refinement.base.mask is not None:
+            there = refinement.base.mask
+            crop, pixels = corrected(there.crop, there.pixels, crop, pixels, refinement.asking)
+        box = bounding_box(pixels, crop)
         mask = None
         if box is not None:
-            row, column = box.row_min - prediction.crop.row_min, box.column_min - prediction.crop.column_min
+            row, column = box.row_min - crop.row_min, box.column_min - crop.column_min
             mask = PlaneMask.pack(box, pixels[row : row + box.shape[0], column : column + box.shape[1]])
-        return Result(place, refinement, prediction, mask, prediction.contradicted(pixels))
+        return Result(place, refinement, prediction, mask, contradicted(crop, pixels, prediction.clicks))
 
     def show(self, result: Result) -> bool:
         """Write a mask into the labels; return False, writing nothing, if its refinement is not the current one now."""
@@ -230,7 +270,7 @@ class Session:
         if self.refinement(place) != result.refinement:
             return False
         shown, old = self._shown.get(place, (None, None))
-        change = mask_change(self.labels, place.plane, place.object, old, result.mask)
+        change = self._change(place, result.refinement, result.mask)
         change.do(self.labels)
         self._shown[place] = (result.refinement, result.mask)
         step = next((s for s in self.history.newest_first() if s.place == place), None)
@@ -281,34 +321,88 @@ class Session:
 
     def next_object(self) -> int:
         """Turn to a new object with the next free label, and return it; stay where nothing has been clicked yet."""
-        if self.places(self.object):
+        if self.places(self.object) or self.object in self.locked:
             self.object = self._largest = self._largest + 1
         return self.object
 
     def painted(self, change: LabelChange) -> None:
         """Record pixels painted by somebody else, so that undo goes back through them in order."""
-        self.history.record(Step(None, Refinement(), Refinement(), change))
+        self.history.record(Step(None, Refinement(), Refinement(), change, group=self._group))
         self._largest = max(self._largest, int(change.after.max(initial=0)))
 
     def undo(self) -> Step | None:
         """Take back the last step, clicks and pixels together, and return it; None when there is none.
 
-        The step's object becomes the current one. `waiting` says whether a mask must be computed.
+        Steps that were made together are taken back together, and the first of them is returned. Its object becomes
+        the current one. `waiting` says whether a mask must be computed.
+
+        Raises
+        ------
+        InputError
+            If that would change a locked object.
         """
-        step = self.history.undo()
-        if step is not None:
+        steps = self.history.to_undo()
+        self._check_untouched(steps)
+        for step in steps:
+            self.history.undo()
             self._take_back(step)
-        return step
+        return steps[-1] if steps else None
 
     def redo(self) -> Step | None:
-        """Do the step undone last again, clicks and pixels together, and return it; None when there is none."""
-        step = self.history.redo()
-        if step is not None:
+        """Do the step undone last again, clicks and pixels together, and return it; None when there is none.
+
+        Raises
+        ------
+        InputError
+            If that would change a locked object.
+        """
+        steps = self.history.to_redo()
+        self._check_untouched(steps)
+        for step in steps:
+            self.history.redo()
             self._rebase(step)
             if step.change is not None:
                 step.change.do(self.labels)
             self._went(step, step.after, step.shown_after, step.mask_after)
-        return step
+        return steps[-1] if steps else None
+
+    def _check_unlocked(self, object_: int) -> None:
+        if object_ in self.locked:
+            raise InputError(f"object {object_} is locked: unlock it in the list of objects to change it")
+
+    def _check_untouched(self, steps: Sequence[Step]) -> None:
+        """Raise `InputError` if steps that are about to be undone, or done again, change a locked object."""
+        for step in steps if self.locked else ():
+            if step.place is not None:
+                self._check_unlocked(step.place.object)
+            if step.change is not None:
+                touched = np.unique(np.concatenate((step.change.before, step.change.after)))
+                for object_ in touched.tolist():
+                    self._check_unlocked(object_)
+
+    def _base(self, place: Place, refinement: Refinement) -> Base | None:
+        """Return what a refinement is to correct: what somebody else has made of the object since it was shown."""
+        _, shown = self._shown.get(place, (None, None))
+        labels = self.labels.read(place.plane.select(slice(None), slice(None)))
+        labels = labels.T if place.plane.transposed else labels
+        there = labels == place.object
+        crop = Crop.whole((there.shape[0], there.shape[1]))
+        wanted = shown.within(crop) if shown else np.zeros_like(there)
+        if not self.overwrite:
+            wanted &= (labels == 0) | there  # others have kept theirs
+        if (there == wanted).all():
+            return refinement.base
+        return Base(PlaneMask.of_plane(there), refinement.clicks.flat)
+
+    def _change(self, place: Place, refinement: Refinement, mask: PlaneMask | None) -> LabelChange:
+        """Return what brings a mask into the labels."""
+        shown, old = self._shown.get(place, (None, None))
+        base = refinement.base
+        if base is not None and base.found and base is not (shown and shown.base):
+            old = base.mask
+        return mask_change(
+            self.labels, place.plane, place.object, old, mask, overwrite=self.overwrite, locked=self.locked
+        )
 
     def _take_back(self, step: Step) -> None:
         if step.change is not None:
@@ -321,7 +415,7 @@ class Session:
             return
         shown, mask = self._shown.get(step.place, (None, None))
         if mask is not step.mask_before:
-            step.change = mask_change(self.labels, step.place.plane, step.place.object, mask, step.mask_after)
+            step.change = self._change(step.place, step.shown_after or step.after, step.mask_after)
             step.shown_before, step.mask_before = shown, mask
 
     def _went(self, step: Step, now: Refinement, shown: Refinement | None, mask: PlaneMask | None) -> None:
@@ -335,21 +429,25 @@ class Session:
     def _is_shown(self, place: Place) -> bool:
         now = self._refinements[place]
         shown, mask = self._shown.get(place, (None, None))
-        return shown == now or (not now.clicks and mask is None)
+        return shown == now or (not now.clicks and now.base is None and mask is None)
 
     def _predict(self, index: PlaneIndex, refinement: Refinement, cancelled: Callable[[], bool]) -> Prediction:
         """Return the prediction after the last round, starting from the longest run of rounds that is known."""
         predictor, predictions = self._predictor, self._predictions
-        rounds = refinement.clicks.rounds
-        seen = (index, refinement.limits, refinement.expected)
+        rounds, base = refinement.clicks.rounds, refinement.base
+        seen = (index, refinement.limits, refinement.expected, base)
+        start = State(expected=refinement.expected)
+        if base is not None and base.mask is not None:
+            start = state_from(base.mask.crop, base.mask.pixels, base.variables)
+        first = refinement.settled_rounds
         prediction: Any = None
         known = len(rounds)
-        while known and prediction is None:
+        while known > first and prediction is None:
             prediction = predictions.peek((*seen, rounds[:known]))
             known -= prediction is None
         for count in range(known + 1, len(rounds) + 1):
             plane = self._plane(index, refinement.limits)
-            state = prediction.state if prediction is not None else State(expected=refinement.expected)
+            state = prediction.state if prediction is not None else start
             prediction = predictor.predict(plane, ClickList(rounds[:count]).flat, state, cancelled=cancelled)
             predictions.put((*seen, rounds[:count]), prediction)
         assert isinstance(prediction, Prediction)

@@ -44,6 +44,15 @@ class Crop:
             and other.column_max <= self.column_max
         )
 
+    def union(self, other: Crop) -> Crop:
+        """Return the smallest crop that contains both."""
+        return Crop(
+            min(self.row_min, other.row_min),
+            max(self.row_max, other.row_max),
+            min(self.column_min, other.column_min),
+            max(self.column_max, other.column_max),
+        )
+
     @classmethod
     def whole(cls, shape: tuple[int, int]) -> Crop:
         """Return the crop that is all of a plane."""

@@ -1,0 +1,307 @@
+"""Masks that were there before the first click: painted, brought from elsewhere, shared with other objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from fakes import DiscPredictor
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from napari_fbrs.annotation.history import Base, Refinement
+from napari_fbrs.annotation.image import PlaneIndex
+from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
+from napari_fbrs.annotation.session import Session
+from napari_fbrs.clicks import Click, ClickList
+from napari_fbrs.errors import InputError
+from napari_fbrs.inference.plane import Crop
+
+SHAPE = (40, 50)
+
+
+class GuidedPredictor(DiscPredictor):
+    """Sees the mask it is shown first, and discs around clicks."""
+
+    def predict(self, plane, clicks, state=None, *, cancelled=lambda: False):
+        prediction = super().predict(plane, clicks, state, cancelled=cancelled)
+        if state is not None and state.prior is not None:
+            seen = state.prior.seen(Crop.whole(plane.shape), plane.shape).copy()
+            for click in clicks:
+                rows, columns = np.indices(plane.shape)
+                near = np.hypot(rows - click.row, columns - click.column) <= 3
+                seen[near] = click.positive
+            prediction.network_probability[:] = seen
+            object.__setattr__(prediction.state, "prior", state.prior)
+        return prediction
+
+
+def session_with(labels: npt.NDArray[np.int32], **options) -> Session:
+    return Session(np.zeros(labels.shape, np.uint8), GuidedPredictor(), labels=ArrayLabels(labels), **options)
+
+
+def paint(session: Session, where: tuple[slice, ...], label: int) -> None:
+    """Paint a rectangle as napari's brush does."""
+    labels = session.labels.array
+    before = labels.copy()
+    labels[where] = label
+    changed = np.nonzero(before != labels)
+    session.painted(LabelChange(changed, before[changed], labels[changed]))
+
+
+def square(top: int, left: int, side: int = 12, label: int = 1, shape: tuple[int, int] = SHAPE) -> npt.NDArray[np.int32]:
+    labels = np.zeros(shape, np.int32)
+    labels[top : top + side, left : left + side] = label
+    return labels
+
+
+def test_a_mask_there_already_is_respected_away_from_the_clicks():
+    labels = square(10, 10)
+    expected = labels.copy()
+    session = session_with(labels)
+    result = session.click(Click(11, 11, positive=False))
+    rows, columns = np.indices(SHAPE)
+    expected[np.hypot(rows - 11, columns - 11) <= 3] = 0
+    np.testing.assert_array_equal(labels, expected)
+    assert result.unmet == ()
+    base = session.refinement(session.place()).base
+    assert base is not None
+    assert base.settled == ()
+    session.undo()
+    np.testing.assert_array_equal(labels, square(10, 10))
+    assert session.refinement(session.place()).base is None
+
+
+def test_only_changes_that_were_asked_for_are_made():
+    class Forgetful(DiscPredictor):  # does not see the mask at all: would leave a disc of it
+        pass
+
+    labels = square(10, 10)
+    session = Session(np.zeros(SHAPE, np.uint8), Forgetful(), labels=ArrayLabels(labels))
+    session.click(Click(30, 40))
+    assert (labels[10:22, 10:22] == 1).all()
+    assert labels[30, 40] == 1
+
+
+def test_what_was_painted_is_the_base_of_the_next_refinement():
+    labels = np.zeros(SHAPE, np.int32)
+    session = session_with(labels)
+    states = [labels.copy()]
+    session.click(Click(10, 12))
+    states.append(labels.copy())
+    paint(session, np.s_[28:36, 28:36], 1)
+    states.append(labels.copy())
+    session.click(Click(14, 14))
+    states.append(labels.copy())
+    assert (labels[28:36, 28:36] == 1).all()
+    assert session.refinement(session.place()).base.settled == (Click(10, 12),)
+    session.click(Click(29, 29, positive=False))  # in what was painted
+    states.append(labels.copy())
+    assert labels[29, 29] == 0
+    assert labels[34, 34] == 1
+    paint(session, np.s_[10:12, 10:12], 0)
+    states.append(labels.copy())
+    session.click(Click(10, 10))  # brings back what was erased
+    assert labels[10, 10] == 1
+    assert labels[34, 34] == 1
+    for state in states[::-1]:
+        session.undo()
+        np.testing.assert_array_equal(labels, state)
+    for state in states[1:]:
+        session.redo()
+        np.testing.assert_array_equal(labels, state)
+
+
+def test_what_was_erased_stays_so():
+    labels = np.zeros(SHAPE, np.int32)
+    session = session_with(labels)
+    session.click(Click(10, 12))
+    paint(session, np.s_[10:20, :], 0)
+    session.click(Click(4, 12))
+    assert not labels[10:20].any()
+    assert labels[4, 12] == 1
+
+
+def test_the_same_pixel_clicked_again_after_painting_counts():
+    labels = np.zeros(SHAPE, np.int32)
+    session = session_with(labels)
+    session.click(Click(10, 12))
+    paint(session, np.s_[8:13, 10:15], 0)
+    assert labels[10, 12] == 0
+    session.click(Click(10, 12))
+    assert labels[10, 12] == 1
+
+
+def test_without_its_last_click_a_base_is_shown_as_it_was():
+    labels = square(10, 10)
+    session = session_with(labels)
+    session.click(Click(30, 30))
+    place = session.place()
+    session.edit(place, Refinement(ClickList(), base=session.refinement(place).base))
+    assert session.waiting() == [place]
+    session.update(place)
+    np.testing.assert_array_equal(labels, square(10, 10))
+
+
+def test_the_first_prediction_sees_the_mask_and_carried_variables():
+    seen = []
+
+    class Watching(GuidedPredictor):
+        def predict(self, plane, clicks, state=None, **options):
+            seen.append(state)
+            return super().predict(plane, clicks, state, **options)
+
+    session = Session(np.zeros(SHAPE, np.uint8), Watching())
+    place = session.place()
+    variables = np.array([5.0], np.float32)
+    pixels = square(10, 10) == 1
+    session.edit(place, Refinement(base=Base(PlaneMask.of_plane(pixels), variables=variables, found=False)))
+    session.update(place)
+    np.testing.assert_array_equal(session.labels.array == 1, pixels)
+    assert seen == []  # nobody has clicked: the mask is as given
+    session.click(Click(30, 30))
+    assert seen[0].box == Crop(10, 21, 10, 21)
+    assert seen[0].variables is variables
+    np.testing.assert_array_equal(seen[0].prior.seen(Crop.whole(SHAPE), SHAPE), pixels)
+    session.undo()
+    np.testing.assert_array_equal(session.labels.array == 1, pixels)
+    session.undo()
+    assert not session.labels.array.any()
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
+def test_planes_of_other_axes_have_bases(axes):
+    labels = square(10, 14, label=3)
+    session = session_with(labels, first_object=3)
+    session.click(Click(30, 40) if axes == (0, 1) else Click(40, 30), axes=axes)
+    assert (labels[10:22, 14:26] == 3).all()
+    assert labels[30, 40] == 3
+    assert session.mask(session.place(axes=axes)).crop.shape[0] > 12
+
+
+def test_overlaps_keep_the_others_or_overwrite_them():
+    labels = square(10, 10, label=1)
+    session = session_with(labels, first_object=2)
+    session.click(Click(15, 15))  # within the first one
+    assert not (labels == 2).any()
+    session.undo()
+    session.overwrite = True
+    session.click(Click(12, 12))
+    assert labels[12, 12] == 2
+    assert labels[20, 20] == 1
+    session.undo()
+    np.testing.assert_array_equal(labels, square(10, 10, label=1))
+
+
+def test_overwriting_takes_what_was_left_to_others_before():
+    labels = square(10, 10, label=1)
+    session = session_with(labels, first_object=2)
+    session.click(Click(22, 12))
+    assert (labels[10:22, 10:22] == 1).all()
+    session.overwrite = True
+    session.click(Click(20, 12))
+    assert labels[20, 12] == 2
+
+
+def test_locked_objects_never_change():
+    labels = square(10, 10, label=1)
+    session = session_with(labels, first_object=2)
+    session.overwrite = True
+    session.click(Click(22, 12))
+    taken = labels.copy()
+    session.locked = {1}
+    session.click(Click(12, 20))
+    assert (labels[taken == 1] == 1).all()
+    session.undo()
+    np.testing.assert_array_equal(labels, taken)
+    with pytest.raises(InputError, match="object 1 is locked"):  # the first click took pixels of it
+        session.undo()
+    np.testing.assert_array_equal(labels, taken)
+    session.locked = {2}
+    place = session.place()
+    for change in (
+        session.undo,
+        session.redo,
+        lambda: session.click(Click(30, 30)),
+        lambda: session.set_threshold(place, 0.7),
+    ):
+        with pytest.raises(InputError, match="object 2 is locked"):
+            change()
+    np.testing.assert_array_equal(labels, taken)
+    session.locked = set()
+    session.undo()
+    np.testing.assert_array_equal(labels, square(10, 10, label=1))
+
+
+def test_what_is_done_together_is_undone_together():
+    session = session_with(np.zeros((3, *SHAPE), np.int32))
+    session.click(Click(5, 5), position=(0,))
+    before = session.labels.array.copy()
+    with session.together():
+        for z in (1, 2):
+            session.click(Click(5, 5), position=(z,))
+    after = session.labels.array.copy()
+    assert session.undo().place.plane == PlaneIndex((1,), (1, 2))
+    np.testing.assert_array_equal(session.labels.array, before)
+    session.redo()
+    np.testing.assert_array_equal(session.labels.array, after)
+    session.undo()
+    session.undo()
+    assert not session.labels.array.any()
+
+
+class MixedMachine(RuleBasedStateMachine):
+    """Clicks and strokes of two objects that overlap, in any order: undo and redo go back and forth exactly."""
+
+    @initialize()
+    def start(self) -> None:
+        self.session = session_with(np.zeros((30, 30), np.int32))
+        self.snapshots = [self.snapshot()]
+        self.at = 0
+
+    def snapshot(self):
+        refinements = {place: self.session.refinement(place) for place in self.session.annotated()}
+        return self.session.labels.array.copy(), {p: r for p, r in refinements.items() if r.clicks}
+
+    def done(self) -> None:
+        self.at = len(self.session.history)
+        del self.snapshots[self.at :]
+        self.snapshots.append(self.snapshot())
+
+    @rule(row=st.integers(2, 27), column=st.integers(2, 27), positive=st.booleans(), object_=st.sampled_from([1, 2]))
+    def click(self, row: int, column: int, positive: bool, object_: int) -> None:
+        self.session.object = object_
+        self.session.click(Click(row, column, positive))
+        self.done()
+
+    @rule(top=st.integers(0, 25), left=st.integers(0, 25), label=st.sampled_from([0, 1, 2]))
+    def stroke(self, top: int, left: int, label: int) -> None:
+        if (self.session.labels.array[top : top + 4, left : left + 4] != label).any():
+            paint(self.session, np.s_[top : top + 4, left : left + 4], label)
+            self.done()
+
+    @rule(overwrite=st.booleans())
+    def set_overlap(self, overwrite: bool) -> None:
+        self.session.overwrite = overwrite
+
+    @rule()
+    def undo(self) -> None:
+        self.session.undo()
+        self.at = max(0, self.at - 1)
+
+    @rule()
+    def redo(self) -> None:
+        self.session.redo()
+        self.at = min(len(self.snapshots) - 1, self.at + 1)
+
+    @invariant()
+    def as_noted(self) -> None:
+        labels, refinements = self.snapshots[self.at]
+        np.testing.assert_array_equal(self.session.labels.array, labels)
+        assert self.snapshot()[1] == refinements
+        assert self.session.waiting() == []
+
+
+TestMixedMachine = MixedMachine.TestCase
+TestMixedMachine.settings = settings(stateful_step_count=20)
