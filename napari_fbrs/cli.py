@@ -104,6 +104,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_models(commands)
     _add_evaluate(commands, named="evaluate" in arguments[:1])
     _add_train(commands, named="train" in arguments[:1])
+    _add_benchmark(commands, named="benchmark" in arguments[:1])
     return parser
 
 
@@ -498,6 +499,37 @@ def _add_train(commands: Commands[_Parser], *, named: bool) -> None:
 
         command.add_arguments(parser)
         parser.set_defaults(run=command.run)
+
+
+# benchmark
+
+
+def _add_benchmark(commands: Commands[_Parser], *, named: bool) -> None:
+    parser = commands.add_parser(
+        "benchmark",
+        help="how fast it is here",
+        description="Measure how fast it is on this machine.",
+    )
+    parts = parser.add_subparsers(title="what", metavar="WHAT", required=True)
+    latency = parts.add_parser(
+        "latency",
+        help="what a click costs",
+        description="Measure what a click costs in every mode, beside RGB-BRS, f-BRS done the published way, the random "
+        "walker and (where transformers is installed) a SAM with random weights.",
+    )
+    if named:
+        from napari_fbrs.evaluation.latency import command
+
+        command.add_arguments(latency)
+        latency.set_defaults(run=_benchmark_latency)
+
+
+def _benchmark_latency(args: argparse.Namespace) -> int:
+    from napari_fbrs.evaluation.latency import command
+    from napari_fbrs.evaluation.latency.scenes import Picture
+    from napari_fbrs.samples.truth import known_objects
+
+    return command.run(args, lambda quick: [Picture(*known) for known in known_objects(few=quick)])
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def table(result: Result) -> str:
             spreads = spread(row.people, result.limit).items()
             values = {name: f"{mean:.2f} ± {deviation:.2f}" for name, (mean, deviation) in spreads}
             lines.append({"": f"  {len(row.people)} people"} | values)
-    return "\n".join([_title(result), *_aligned(lines)])
+    return "\n".join([_title(result), *aligned(lines)])
 
 
 def as_dict(result: Result) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def write_plot(path: Path, results: Sequence[Result]) -> None:
     InputError
         If matplotlib is not there, or the file cannot be written.
     """
-    figure = _new_figure((5.2 * len(results), 4.2))
+    figure = new_figure((5.2 * len(results), 4.2))
     for number, result in enumerate(results, 1):
         axes = figure.add_subplot(1, len(results), number)
         counts = range(1, result.limit + 1)
@@ -127,10 +127,11 @@ def write_plot(path: Path, results: Sequence[Result]) -> None:
 
 def require_plots() -> None:
     """Raise an `InputError` where matplotlib is not installed."""
-    _new_figure((1, 1))
+    new_figure((1, 1))
 
 
-def _new_figure(size: tuple[float, float]) -> Any:
+def new_figure(size: tuple[float, float]) -> Any:
+    """Return a figure of a size in inches; raise an `InputError` where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -168,7 +169,8 @@ def _written(name: str, value: float) -> str:
     return f"{value:.0f}" if name.startswith("ms") else f"{value:.2f}"
 
 
-def _aligned(lines: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def aligned(lines: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Yield a table of the values that lines have by column: the heads, then the lines."""
     columns = list(dict.fromkeys(name for line in lines for name in line))
     widths = [max(len(text) for text in (name, *(line.get(name, "") for line in lines))) for name in columns]
     for line in ({name: name for name in columns}, *lines):

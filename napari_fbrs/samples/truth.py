@@ -7,6 +7,8 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage import data, filters, measure, morphology, segmentation
 
+_WIDE = 2048  # pixels a side of a large picture
+
 
 def coins_truth() -> npt.NDArray[np.int32]:
     """Return the 24 coins of `skimage.data.coins`, labelled 1 to 24 in the order of their topmost pixels.
@@ -44,3 +46,20 @@ def cell_truth() -> npt.NDArray[np.int32]:
     largest = 1 + np.bincount(parts.ravel())[1:].argmax()
     cell: npt.NDArray[np.int32] = (parts == largest).astype(np.int32)
     return cell
+
+
+def known_objects(*, few: bool = False) -> list[tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.int_]]]:
+    """Return objects that are known to the pixel: a name, the picture and the object's mask, for each.
+
+    Parameters
+    ----------
+    few : bool, optional
+        Whether one is enough.
+    """
+    coins = data.coins(), (coins_truth() == 10).astype(int)
+    objects = [("coin, 303 x 384", *coins)]
+    if few:
+        return objects
+    wide = tuple(np.pad(part, ((0, _WIDE - 303), (0, _WIDE - 384)), mode="reflect") for part in coins)
+    wide[1][303:] = wide[1][:, 384:] = 0  # of all its reflections the object is one
+    return [*objects, ("cell, 660 x 550", data.cell(), cell_truth().astype(int)), (f"coin, {_WIDE} x {_WIDE}", *wide)]
