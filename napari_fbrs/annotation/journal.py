@@ -30,6 +30,7 @@ _DELAY = 0.3  # seconds in which entries gather before they are written together
 _LONGEST_LINE = 512 * 2**20  # bytes
 
 Entry = Mapping[str, Any]
+Pending = Entry | Callable[[], Entry]  # what takes long to put into words may be left to the writing thread
 
 
 def journal_folder() -> Path:
@@ -54,21 +55,22 @@ class Journal:
     def __init__(self, folder: Path, header: Entry, failed: Callable[[str], None]) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.path = Path(folder) / f"{stamp}-{uuid.uuid4().hex[:8]}{_SUFFIX}"
-        self.nbytes = 0  # written so far, about
+        self.nbytes = 0  # of the file
+        self.nbytes_anew = 0  # of the file when it was last written as a whole
         self._header = {"format": FORMAT, "version": VERSION} | dict(header)
         self._failed = failed
         self._lock = FileLock(_lock_path(self.path))
-        self._waiting: list[tuple[bool, list[Entry]]] = [(True, [])]  # (anew?, entries)
+        self._waiting: list[tuple[bool, list[Pending]]] = [(True, [])]  # (anew?, entries)
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="napari-fbrs journal", daemon=True)
         self._thread.start()
 
-    def append(self, entry: Entry) -> None:
-        """Add an entry; returns at once."""
+    def append(self, entry: Pending) -> None:
+        """Add an entry, or what makes it when it is written; returns at once."""
         self._queue(False, [entry])
 
-    def rewrite(self, entries: Iterable[Entry]) -> None:
+    def rewrite(self, entries: Iterable[Pending]) -> None:
         """Have the file hold these entries and no others; it is replaced as a whole, later entries follow them."""
         self._queue(True, list(entries))
 
@@ -89,7 +91,7 @@ class Journal:
         self.close()
         _remove(self.path)
 
-    def _queue(self, anew: bool, entries: list[Entry]) -> None:
+    def _queue(self, anew: bool, entries: list[Pending]) -> None:
         with self._changed:
             if self._thread.is_alive() and not self._closed:
                 self._waiting.append((anew, entries))
@@ -117,7 +119,7 @@ class Journal:
                 self._changed.wait_for(lambda: self._closed, timeout=_DELAY)
             return bool(self._waiting)
 
-    def _write(self, parts: list[tuple[bool, list[Entry]]]) -> None:
+    def _write(self, parts: list[tuple[bool, list[Pending]]]) -> None:
         """Write the parts from the last one that begins anew."""
         start = max((index for index, (anew, _) in enumerate(parts) if anew), default=None)
         entries = [entry for _, part in parts[start or 0 :] for entry in part]
@@ -125,7 +127,7 @@ class Journal:
             self.nbytes += _append(self.path, entries)
         else:
             with replacing(self.path) as temporary:
-                self.nbytes = _append(temporary, [self._header, *entries])
+                self.nbytes = self.nbytes_anew = _append(temporary, [self._header, *entries])
         with self._changed:
             del self._waiting[: len(parts)]
             self._changed.notify_all()
@@ -235,9 +237,9 @@ def _is_cut(path: Path) -> bool:
     return begin.startswith(head) and b"\n" not in path.read_bytes()
 
 
-def _append(path: Path, entries: Iterable[Entry]) -> int:
+def _append(path: Path, entries: Iterable[Pending]) -> int:
     """Add lines to a file and see them on the disk; return their bytes."""
-    lines = b"".join(json.dumps(entry, separators=(", ", ": ")).encode() + b"\n" for entry in entries)
+    lines = b"".join(json.dumps(entry() if callable(entry) else entry).encode() + b"\n" for entry in entries)
     with path.open("ab") as file:
         file.write(lines)
         file.flush()

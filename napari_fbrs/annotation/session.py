@@ -6,14 +6,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.annotation.history import Base, History, Place, Refinement, Step
 from napari_fbrs.annotation.image import Image, PlaneIndex
-from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, LabelStore, PlaneMask, mask_change
+from napari_fbrs.annotation.labels import (
+    ArrayLabels,
+    Indices,
+    LabelChange,
+    LabelStore,
+    PlaneMask,
+    Values,
+    mask_change,
+)
 from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
@@ -52,6 +60,19 @@ class Result:
     prediction: Prediction | None
     mask: PlaneMask | None
     unmet: tuple[int, ...] = ()
+
+
+class Observer(Protocol):
+    """What is told of all that changes an annotation."""
+
+    def refined(self, place: Place, refinement: Refinement) -> None:
+        """Take note of what decides a mask now."""
+
+    def shown(self, place: Place, mask: PlaneMask | None, *, current: bool) -> None:
+        """Take note of the mask predicted last: that of the refinement, where it is `current`."""
+
+    def wrote(self, indices: Indices, values: Values) -> None:
+        """Take note of pixels painted by somebody else."""
 
 
 class Session:
@@ -102,6 +123,7 @@ class Session:
         self.overwrite = False  # whether an object takes pixels from others where they overlap
         self.locked: set[int] = set()  # objects that never change
         self.classes: dict[int, str] = {}  # names the user has given to objects
+        self.observer: Observer | None = None
         self._group: object | None = None
         self._largest = first_object
         self._predictor = predictor
@@ -134,6 +156,13 @@ class Session:
         labels = self.labels.read(place.plane.select(slice(None), slice(None)))
         return PlaneMask.of_plane((labels.T if place.plane.transposed else labels) == place.object)
 
+    def state(self) -> list[tuple[Place, Refinement, PlaneMask | None, bool]]:
+        """Return what decides each mask, the mask predicted last, and whether that is current: what `adopt` takes."""
+        return [
+            (place, refinement, self._shown.get(place, (None, None))[1], self._is_shown(place))
+            for place, refinement in self._refinements.items()
+        ]
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Have all that is done meanwhile undone by one undo."""
@@ -158,7 +187,7 @@ class Session:
         before = self.refinement(place)
         if refinement != before:
             self._check_unlocked(place.object)
-            self._refinements[place] = refinement
+            self._set_refinement(place, refinement)
             self.history.record(Step(place, before, refinement, group=self._group))
 
     def add(self, place: Place, clicks: Sequence[Click], limits: tuple[float, float] | None = None) -> None:
@@ -208,7 +237,8 @@ class Session:
         elif after == last.before:  # back where it was: as if it had not been touched
             self._take_back(self.history.forget_newest())
         else:
-            self._refinements[place] = last.after = after
+            last.after = after
+            self._set_refinement(place, after)
 
     def _expected(self, place: Place) -> Expected | None:
         """Return what is known of an object's size: what the user says, or that of the objects before it."""
@@ -225,7 +255,7 @@ class Session:
         """Have the mask at a place computed anew, by a predictor that was exchanged."""
         refinement, mask = self._shown.get(place, (None, None))
         if refinement is not None:  # no threshold equals this one, so that it is not what is wanted
-            self._shown[place] = (replace(refinement, threshold=math.nan), mask)
+            self._set_shown(place, replace(refinement, threshold=math.nan), mask)
 
     def waiting(self) -> list[Place]:
         """Return the places whose mask is not that of their refinement yet."""
@@ -272,7 +302,7 @@ class Session:
         shown, old = self._shown.get(place, (None, None))
         change = self._change(place, result.refinement, result.mask)
         change.do(self.labels)
-        self._shown[place] = (result.refinement, result.mask)
+        self._set_shown(place, result.refinement, result.mask)
         step = next((s for s in self.history.newest_first() if s.place == place), None)
         if step is not None:
             if step.change is None:
@@ -328,6 +358,8 @@ class Session:
     def painted(self, change: LabelChange) -> None:
         """Record pixels painted by somebody else, so that undo goes back through them in order."""
         self.history.record(Step(None, Refinement(), Refinement(), change, group=self._group))
+        if self.observer is not None:
+            self.observer.wrote(change.indices, change.after)
         self._largest = max(self._largest, int(change.after.max(initial=0)))
 
     def undo(self) -> Step | None:
@@ -422,9 +454,37 @@ class Session:
         if step.place is None:
             return
         self.object = step.place.object
-        self._refinements[step.place] = now
+        self._set_refinement(step.place, now)
         if step.change is not None:
-            self._shown[step.place] = (shown, mask)
+            self._set_shown(step.place, shown, mask)
+
+    def adopt(self, place: Place, refinement: Refinement, mask: PlaneMask | None, *, current: bool = True) -> None:
+        """Take over what decides a mask, and the mask that the labels hold already; nothing that undo takes back.
+
+        Parameters
+        ----------
+        place : Place
+            The object and plane.
+        refinement : Refinement
+            Takes the place of the one there is.
+        mask : PlaneMask or None
+            What was predicted last; None is an empty one.
+        current : bool, optional
+            Whether it was predicted from `refinement`; if not, it is `waiting` to be computed.
+        """
+        self._largest = max(self._largest, place.object)
+        self._set_refinement(place, refinement)
+        self._set_shown(place, refinement if current else None, mask)
+
+    def _set_refinement(self, place: Place, refinement: Refinement) -> None:
+        self._refinements[place] = refinement
+        if self.observer is not None:
+            self.observer.refined(place, refinement)
+
+    def _set_shown(self, place: Place, refinement: Refinement | None, mask: PlaneMask | None) -> None:
+        self._shown[place] = (refinement, mask)
+        if self.observer is not None:
+            self.observer.shown(place, mask, current=refinement == self._refinements.get(place))
 
     def _is_shown(self, place: Place) -> bool:
         now = self._refinements[place]
