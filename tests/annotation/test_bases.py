@@ -50,7 +50,9 @@ def paint(session: Session, where: tuple[slice, ...], label: int) -> None:
     session.painted(LabelChange(changed, before[changed], labels[changed]))
 
 
-def square(top: int, left: int, side: int = 12, label: int = 1, shape: tuple[int, int] = SHAPE) -> npt.NDArray[np.int32]:
+def square(
+    top: int, left: int, side: int = 12, label: int = 1, shape: tuple[int, int] = SHAPE
+) -> npt.NDArray[np.int32]:
     labels = np.zeros(shape, np.int32)
     labels[top : top + side, left : left + side] = label
     return labels
