@@ -26,7 +26,8 @@ from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.cache import ByteCache
-from napari_fbrs.inference.correction import contradicted, corrected, state_from
+from napari_fbrs.inference.contradictions import contradicted
+from napari_fbrs.inference.correction import corrected, state_from
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.predictor import Prediction, Predictor, State
@@ -130,6 +131,7 @@ class Session:
         self._refinements: dict[Place, Refinement] = {}
         # What was written last for each place; no refinement: by a predictor that has been exchanged since.
         self._shown: dict[Place, tuple[Refinement | None, PlaneMask | None]] = {}
+        self._unmet: dict[Place, tuple[PlaneMask | None, ClickList, tuple[int, ...]]] = {}  # of mask and clicks
         self._predictions = ByteCache(_PREDICTION_BYTES)
         self._planes: dict[tuple[PlaneIndex, tuple[float, float] | None], Plane] = {}
 
@@ -292,7 +294,7 @@ class Session:
         if box is not None:
             row, column = box.row_min - crop.row_min, box.column_min - crop.column_min
             mask = PlaneMask.pack(box, pixels[row : row + box.shape[0], column : column + box.shape[1]])
-        return Result(place, refinement, prediction, mask, contradicted(crop, pixels, prediction.clicks))
+        return Result(place, refinement, prediction, mask, contradicted(prediction.clicks, pixels, crop))
 
     def show(self, result: Result) -> bool:
         """Write a mask into the labels; return False, writing nothing, if its refinement is not the current one now."""
@@ -312,6 +314,17 @@ class Session:
             step.shown_after, step.mask_after = result.refinement, result.mask
             self.history.trim()
         return True
+
+    def unmet(self, place: Place) -> tuple[int, ...] | None:
+        """Return the positions of the clicks that the mask at a place contradicts; None while that is not known."""
+        if place not in self._refinements or not self._is_shown(place):
+            return None
+        clicks, (_, mask) = self._refinements[place].clicks, self._shown.get(place, (None, None))
+        known = self._unmet.get(place)
+        if known is None or known[0] is not mask or known[1] != clicks:
+            pixels, crop = (mask.pixels, mask.crop) if mask else (np.zeros((1, 1), dtype=bool), Crop(0, 0, 0, 0))
+            known = self._unmet[place] = mask, clicks, contradicted(clicks.flat, pixels, crop)
+        return known[2]
 
     def click(self, click: Click, *, position: tuple[int, ...] = (), axes: tuple[int, int] = (-2, -1)) -> Result:
         """Add a click to the current object and return its new mask, written into the labels.

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image as AnnotatedImage
 from napari_fbrs.annotation.image import PlaneIndex
-from napari_fbrs.annotation.reconcile import point_of, reconcile
+from napari_fbrs.annotation.reconcile import Point, point_of, reconcile
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_0, painted_change
@@ -67,6 +67,7 @@ class Annotator(QObject):
         self.session = self._resumed_session(predictor) or self._new_session(predictor)
         self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
         self.result: Result | None = None
+        self._unmet: dict[Place, frozenset[Point]] = {}
         self.worker = LatestWorker(self)
         self.worker.returned.connect(self._show)
         self.worker.failed.connect(self._fail)
@@ -80,6 +81,8 @@ class Annotator(QObject):
     def close(self) -> None:
         """Stop computing and listening; layers stay as they are."""
         self.worker.close()
+        self.clicks.mark(())
+        self.clicks.deselect()
         for points in self.clicks:
             points.events.data.disconnect(self._points_changed)
         self.layers.labels.events.paint.disconnect(self._painted)
@@ -161,7 +164,17 @@ class Annotator(QObject):
             refinement = self.session.refinement(place)
             compute = self.session.compute
             self.worker.submit(lambda cancelled: compute(place, refinement, cancelled))
+        self._mark_unmet()
         self.changed.emit()
+
+    def _mark_unmet(self) -> None:
+        """Show which clicks their masks contradict; those of masks not computed yet stay as they are."""
+        for place in self.session.places(self.session.object):
+            unmet = self.session.unmet(place)
+            if unmet is not None:
+                clicks = self.session.refinement(place).clicks
+                self._unmet[place] = frozenset(point_of(place.plane, clicks[i]) for i in unmet)
+        self.clicks.mark({p for place in self.session.places(self.session.object) for p in self._unmet.get(place, ())})
 
     def shown_settings(self) -> tuple[float, float | None]:
         """Return threshold and size of the object displayed, or where there is none, of those to come."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels, Points
+from napari.layers import Image, Labels, Layer, Points
+from napari.utils.colormaps.standardize_color import transform_color
 from napari.utils.events import Event
 
 from napari_fbrs.annotation.labels import Indices, LabelChange, Values
@@ -21,6 +22,7 @@ _STYLE: dict[bool, dict[str, Any]] = {
     True: {"symbol": "disc", "face_color": "#2ecc71", "border_color": "#2ecc71"},
     False: {"symbol": "x", "face_color": "#ff3860", "border_color": "#ff3860"},
 }
+_UNMET = np.array([1, 214 / 255, 10 / 255, 1], dtype=np.float32)  # yellow: lighter than both signs, in any eyes
 _SIGN_NAMES = {True: "positive", False: "negative"}
 
 
@@ -152,6 +154,49 @@ def _atom_change(atom: Any) -> LabelChange:
     )
 
 
+class Look:
+    """The colours of a Points layer: its own, but for the points that the mask contradicts.
+
+    Colours are set point by point. The colours of the layer for points to come, its features, and what is selected are
+    not made use of, for napari's own editing changes them: whoever selects a point makes its colour that of the next.
+
+    Parameters
+    ----------
+    layer : Points
+        As it is now, its colours for points to come are its own.
+    """
+
+    def __init__(self, layer: Points) -> None:
+        self._layer = layer
+        self._own = layer.current_face_color, layer.current_border_color
+
+    def show(self, unmet: npt.NDArray[np.bool_]) -> None:
+        """Colour the points in question, shape (points,), and give those coloured before their own colour back."""
+        for kind, own in zip(("face_color", "border_color"), self._own, strict=True):
+            now = np.asarray(getattr(self._layer, kind))
+            wanted = now.copy()
+            wanted[(now == _UNMET).all(axis=1)] = transform_color(own)[0]
+            wanted[unmet] = _UNMET
+            if not np.array_equal(wanted, now):
+                setattr(self._layer, kind, wanted)
+
+    def of_points_to_come(self) -> None:
+        """Give points to come the layer's own colours, if no point is selected that would be coloured with them."""
+        if not self._layer.selected_data:
+            self._layer.current_face_color, self._layer.current_border_color = self._own
+
+
+def _mapped(positions: npt.NDArray[np.float64], from_: Layer, to: Layer) -> npt.NDArray[np.float64]:
+    """Return positions, shape (N, ndim), in the data of another layer; the way there is affine."""
+    if not len(positions):
+        return positions
+    ndim = positions.shape[1]
+    corners = [to.world_to_data(from_.data_to_world(p)) for p in np.vstack((np.zeros(ndim), np.eye(ndim)))]
+    origin, matrix = np.array(corners[0]), np.array(corners[1:]) - corners[0]
+    mapped: npt.NDArray[np.float64] = positions @ matrix + origin
+    return mapped
+
+
 class ClickLayers:
     """The two Points layers that show, and take, the clicks of the current object.
 
@@ -166,6 +211,7 @@ class ClickLayers:
     def __init__(self, image: Image, positive: Points, negative: Points) -> None:
         self.image = image
         self.by_sign = {True: positive, False: negative}
+        self._looks = [Look(layer) for layer in self]
         self._writing = False
 
     def __iter__(self) -> Iterator[Points]:
@@ -181,8 +227,7 @@ class ClickLayers:
         shape = np.array(image_shape(self.image))
         points, outside = [], 0
         for positive, layer in self.by_sign.items():
-            for position in layer.data:
-                pixel = self._pixel(layer, position)
+            for pixel in self._pixels(layer):
                 if np.all(np.isfinite(pixel)) and np.all((pixel >= 0) & (pixel < shape)):
                     points.append(Point(tuple(map(int, pixel)), positive))
                 else:
@@ -194,21 +239,27 @@ class ClickLayers:
         points = list(points)
         with self._own_change():
             for positive, layer in self.by_sign.items():
-                positions = [
-                    layer.world_to_data(self.image.data_to_world(p.pixel)) for p in points if p.positive is positive
-                ]
-                layer.data = np.reshape(np.array(positions, dtype=float), (-1, layer.ndim))
+                pixels = np.array([p.pixel for p in points if p.positive is positive], dtype=float)
+                layer.data = _mapped(pixels.reshape(-1, layer.ndim), self.image, layer)
                 layer.selected_data = set()
 
-    def _pixel(self, layer: Points, position: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        pixel: npt.NDArray[np.float64] = np.rint(np.asarray(self.image.world_to_data(layer.data_to_world(position))))
-        return pixel
+    def _pixels(self, layer: Points) -> npt.NDArray[np.float64]:
+        return np.rint(_mapped(np.asarray(layer.data, dtype=float), layer, self.image))
 
     def deselect(self) -> None:
         """Take the highlight off points just added, which would hide their colour."""
         with self._own_change():
             for layer in self.by_sign.values():
                 layer.selected_data = set()
+        for look in self._looks:
+            look.of_points_to_come()
+
+    def mark(self, unmet: Collection[Point]) -> None:
+        """Show which points the mask contradicts, by their colour; all else about points stays as it is."""
+        with self._own_change():
+            for (positive, layer), look in zip(self.by_sign.items(), self._looks, strict=True):
+                points = [Point(tuple(map(int, pixel)), positive) for pixel in self._pixels(layer)]
+                look.show(np.array([point in unmet for point in points], dtype=np.bool_))
 
     @contextmanager
     def _own_change(self) -> Iterator[None]:

@@ -48,7 +48,7 @@ def middle(pixels: Mask) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def merged(before: Mask, after: Mask, clicks: Sequence[Click]) -> Mask:
+def merged(before: Mask, after: Mask, clicks: Sequence[Click], corner: tuple[int, int] = (0, 0)) -> Mask:
     """Return a mask in which only those changes were made that a click asks for.
 
     The pixels in which two masks differ fall into parts: connected ones, told apart where only a narrow neck joins
@@ -60,30 +60,30 @@ def merged(before: Mask, after: Mask, clicks: Sequence[Click]) -> Mask:
     before, after : ndarray of bool, shape (H, W)
         The mask that was there, and the prediction.
     clicks : sequence of Click
-        In pixels of these arrays. Those outside ask for nothing.
+        Those outside ask for nothing; a stroke asks with every pixel.
+    corner : tuple of int, optional
+        Row and column, where the clicks are counted, of the first pixel of these arrays.
     """
     neck = min(_WIDEST_NECK, round(_NECK * float(np.sqrt(np.count_nonzero(before)))))
     asked = np.zeros_like(before)
     for sign, changed in ((True, after & ~before), (False, before & ~after)):
-        pixels = [c.pixel for c in clicks if c.positive is sign and c.inside((before.shape[0], before.shape[1]))]
-        asked |= _parts_at(changed, [pixel for pixel in pixels if changed[pixel]], neck)
+        pixels = np.concatenate([np.zeros((0, 2), int), *(c.pixels - corner for c in clicks if c.positive is sign)])
+        pixels = pixels[((pixels >= 0) & (pixels < before.shape)).all(axis=1)]
+        asked |= _parts_at(changed, pixels[changed[tuple(pixels.T)]], neck)
     return before ^ asked
 
 
-def _parts_at(changed: Mask, pixels: Sequence[tuple[int, int]], neck: int) -> Mask:
-    """Return the parts of a change that hold these pixels of it."""
-    if not pixels:
+def _parts_at(changed: Mask, pixels: npt.NDArray[np.int64], neck: int) -> Mask:
+    """Return the parts of a change that hold these pixels of it, shape (N, 2)."""
+    if not len(pixels):
         return np.zeros_like(changed)
     inner = ndimage.distance_transform_edt(np.pad(changed, 1))[1:-1, 1:-1] > neck
     parts, _ = ndimage.label(inner)
     whole, _ = ndimage.label(changed)
-    out = np.zeros_like(changed)
-    for pixel in pixels:
-        if parts[pixel]:
-            reach = ndimage.distance_transform_edt(parts != parts[pixel])
-            out |= (reach <= neck + 1) & changed
-        else:  # in a part that is narrow everywhere, or in a neck
-            out |= whole == whole[pixel]
+    part, around = parts[tuple(pixels.T)], whole[tuple(pixels.T)]
+    out = np.isin(whole, around[part == 0])  # in a part that is narrow everywhere, or in a neck
+    for label in np.unique(part[part > 0]):
+        out |= (ndimage.distance_transform_edt(parts != label) <= neck + 1) & changed
     return out
 
 
@@ -106,20 +106,7 @@ def corrected(
     old[_shifted(crop_before, crop).slices] = before
     new = old.copy()
     new[_shifted(crop_after, crop).slices] = after
-    local = [Click(c.row - crop.row_min, c.column - crop.column_min, c.positive) for c in clicks]
-    return crop, merged(old, new, local)
-
-
-def contradicted(crop: Crop, pixels: Mask, clicks: Sequence[Click]) -> tuple[int, ...]:
-    """Return the positions, among some clicks, of those that a crop's mask contradicts; it is empty outside."""
-    return tuple(i for i, click in enumerate(clicks) if _at(crop, pixels, click) != click.positive)
-
-
-def _at(crop: Crop, pixels: Mask, click: Click) -> bool:
-    row, column = click.pixel
-    row, column = row - crop.row_min, column - crop.column_min
-    inside = 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]
-    return inside and bool(pixels[row, column])
+    return crop, merged(old, new, clicks, (crop.row_min, crop.column_min))
 
 
 def _shifted(inner: Crop, outer: Crop) -> Crop:

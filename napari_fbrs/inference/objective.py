@@ -18,12 +18,16 @@ _REGULARISATION = 1e-3
 _BIAS_WEIGHT = 10.0
 _EPSILON = 1e-5
 _RADIUS = 1
+_STROKE_WEIGHT = 36  # pixels, or a click made after a long stroke would count for nothing
 _TILE = 8  # pixels; the sides of what a stroke is cut into
 _MASKS = ("positive", "negative", "_positive_pixels", "_negative_pixels", "_positive_strokes", "_negative_strokes")
 
 
 class ClickMasks:
     """The pixels around positive and negative clicks, for an image and its mirror image.
+
+    `positive` and `negative` say how much each pixel weighs in the loss: 1 around clicks; those of a stroke weigh no
+    more than four clicks together.
 
     Parameters
     ----------
@@ -65,11 +69,12 @@ class ClickMasks:
                 self.patches.append(square)
         drawn = torch.zeros_like(masks)
         for covered, positive in strokes:
+            sign, weight = 0 if positive else 1, min(1.0, _STROKE_WEIGHT / max(1, len(covered)))
             for half, part in enumerate([covered, (0, size[1] - 1) + covered * (1, -1)][: 1 + flip]):
-                places = np.insert(part, 0, half, axis=1)
-                masks[int(not positive), :, 0][tuple(places.T)] = 1
-                drawn[int(not positive), :, 0][tuple(places.T)] = 1
-                self.patches += _tiles(places)
+                where = (half, *torch.from_numpy(part.T))
+                masks[sign, :, 0][where] = masks[sign, :, 0][where].clamp(min=weight)
+                drawn[sign, :, 0][where] = 1
+                self.patches += _tiles(np.insert(part, 0, half, axis=1))
         self.positive, self.negative = masks.to(device)
         self._positive_pixels, self._negative_pixels = pixels.to(device)
         self._positive_strokes, self._negative_strokes = drawn.to(device)
@@ -94,14 +99,14 @@ class ClickMasks:
 
     def loss(self, probability: Tensor) -> Tensor:
         """Return the disagreement of probabilities, shape (B, 1, rows, columns), with the clicks: a scalar."""
-        off = ((1 - probability) * self.positive).square().sum() / (self.positive.sum() + _EPSILON)
-        on = (probability * self.negative).square().sum() / (self.negative.sum() + _EPSILON)
+        off = ((1 - probability).square() * self.positive).sum() / (self.positive.sum() + _EPSILON)
+        on = (probability.square() * self.negative).sum() / (self.negative.sum() + _EPSILON)
         loss: Tensor = off + on
         return loss
 
     def met(self, probability: Tensor) -> bool:
-        """Whether every pixel of every click's square is on its side of the threshold."""
-        return _on_their_sides(probability, self.positive, self.negative)
+        """Whether every pixel of every click's square, and of every stroke, is on its side of the threshold."""
+        return _on_their_sides(probability, self.positive > 0, self.negative > 0)
 
     def pixels_met(self, probability: Tensor) -> bool:
         """Whether every pixel clicked, and most of those drawn on, are on their side of the threshold."""
