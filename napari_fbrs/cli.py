@@ -514,8 +514,8 @@ def _add_benchmark(commands: Commands[_Parser], *, named: bool) -> None:
     latency = parts.add_parser(
         "latency",
         help="what a click costs",
-        description="Measure what a click costs in every mode, beside RGB-BRS, f-BRS done the published way, the random "
-        "walker and (where transformers is installed) a SAM with random weights.",
+        description="Measure what a click costs in every mode, beside RGB-BRS, f-BRS done the published way, the "
+        "random walker and (where transformers is installed) a SAM with random weights.",
     )
     if named:
         from napari_fbrs.evaluation.latency import command

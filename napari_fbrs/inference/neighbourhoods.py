@@ -7,7 +7,6 @@ within its reach, so that an evaluation costs what the clicks cost and not what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +20,10 @@ _Ints = npt.NDArray[np.int64]
 
 
 class Neighbourhoods:
-    """Decodes windows of features around clicks, and reads the logits at the pixels of the clicks' squares.
+    """Decodes the windows of a map that the pixels of the clicks' squares are interpolated from.
 
-    A window lies within the map, so that where the decoder pads the map with zeros it pads the window; everywhere else
-    the needed positions are farther from the window's edge than the decoder reaches. The logits are those of the whole
-    map to rounding. Where the windows together are larger than the map, there is one window, the map.
+    The logits are those of the whole map to rounding. Where the windows together are larger than the map, there is one
+    window, the map.
 
     Parameters
     ----------
@@ -35,49 +33,44 @@ class Neighbourhoods:
         Of the whole map.
     masks : ClickMasks
         Of the whole network input; those that belong to the logits read here are `masks`.
-    reach : int
-        From ``network.reach``.
     """
 
-    def __init__(self, network: InteractiveNetwork, features: Features, masks: ClickMasks, reach: int) -> None:
-        self._network = network
+    def __init__(self, network: InteractiveNetwork, features: Features, masks: ClickMasks) -> None:
         squares = masks.patches
+        lengths = [len(square) for square in squares]
         pixels, first = np.unique(np.concatenate(squares), axis=0, return_index=True)
         self.masks = masks.at(pixels)
-        of_square = np.repeat(np.arange(len(squares)), [len(square) for square in squares])
         maps = np.array(features.x.shape[2:])
         corners, weights = _corners(pixels[:, 1:], np.array(features.size), maps)
-        starts, side = _windows(squares, features, maps, reach)
+        starts, side = _windows(squares, lengths, features, maps)
         if len(starts) * side.prod() >= features.x.shape[0] * maps.prod():
             windows, own = np.unique(pixels[:, 0], return_inverse=True)
             starts, side = np.pad(windows[:, None], ((0, 0), (0, 2))), maps
         else:
             starts, of_window = np.unique(starts, axis=0, return_inverse=True)
-            own = of_window.ravel()[of_square[first]]
+            own = of_window.ravel()[np.repeat(np.arange(len(squares)), lengths)[first]]
         corners = corners - starts[own][:, None, 1:]
         flat = (own[:, None] * side[0] + corners[..., 0]) * side[1] + corners[..., 1]
         device = features.x.device
         self._index = torch.from_numpy(flat).to(device)
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(device)
-        parts = [features.x[h, :, r : r + side[0], c : c + side[1]] for h, r, c in starts.tolist()]
-        self._features = replace(features, x=torch.stack(parts).contiguous(memory_format=torch.channels_last))
+        self.windows = len(starts)
+        self.positions = int(len(starts) * side.prod())
+        self._decode = network.near(features, starts, (int(side[0]), int(side[1])))
 
     def logits(self, scale: Tensor, bias: Tensor) -> Tensor:
         """Return the logits at the pixels that `masks` is of."""
-        coarse = self._network.logits(self._features, scale, bias).flatten()
-        return (coarse[self._index] * self._weights).sum(dim=1)
+        return (self._decode(scale, bias).flatten()[self._index] * self._weights).sum(dim=1)
 
 
-def _windows(squares: Sequence[_Ints], features: Features, maps: _Ints, reach: int) -> tuple[_Ints, _Ints]:
+def _windows(squares: Sequence[_Ints], lengths: Sequence[int], features: Features, maps: _Ints) -> tuple[_Ints, _Ints]:
     """Return half, first row and first column of the window of every click's square, and the size of all."""
-    halves, needed = [square[0, 0] for square in squares], []
-    for square in squares:
-        corners, _ = _corners(square[:, 1:], np.array(features.size), maps)
-        needed.append((corners.min(axis=(0, 1)), corners.max(axis=(0, 1))))
-    first, last = np.array(needed).transpose(1, 0, 2)
-    side = np.minimum((last - first).max(axis=0) + 1 + 2 * reach, maps)
-    starts = np.clip(first - reach, 0, maps - side)
-    return np.column_stack((halves, starts)), side
+    pixels, at = np.concatenate(squares), np.cumsum([0, *lengths[:-1]])
+    corners, _ = _corners(pixels[:, 1:], np.array(features.size), maps)
+    first = np.minimum.reduceat(corners.min(axis=1), at)
+    last = np.maximum.reduceat(corners.max(axis=1), at)
+    side = (last - first).max(axis=0) + 1
+    return np.column_stack((pixels[at, 0], np.clip(first, 0, maps - side))), side
 
 
 def _corners(pixels: _Ints, size: _Ints, maps: _Ints) -> tuple[_Ints, npt.NDArray[np.float64]]:

@@ -89,8 +89,8 @@ class Objective:
         local: bool = False,
     ) -> None:
         self._network, self._features, self._cancelled, self._insist = network, features, cancelled, insist
-        reach = network.reach(features.cut) if local and masks.patches else None
-        self._near = Neighbourhoods(network, features, masks, reach) if reach is not None else None
+        can = local and masks.patches and network.reach(features.cut) is not None
+        self._near = Neighbourhoods(network, features, masks) if can else None
         self._masks = self._near.masks if self._near else masks
         self._last: Tensor | None = None
         self.best: tuple[float, Variables] | None = None

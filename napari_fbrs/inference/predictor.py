@@ -42,6 +42,7 @@ MODES = MappingProxyType(
 DEFAULT_MODE = "f-BRS-B"
 _INPUT_CLICKS = 5  # the most clicks the network is shown in the modes that optimise its input (METHOD section 5)
 _CACHE_BYTES = 512 * 2**20
+_LOOKS_AT_ONCE = 4  # more would gain little, and take longer to be called off
 _LEAST_FOR_HALF = 32  # pixels; on images a pixel wide, oneDNN's bfloat16 convolutions read memory nobody has written
 
 
@@ -71,6 +72,8 @@ class PredictorSettings:
         through the optimisation alone, on features that are there already.
     half : bool
         Whether features are computed in bfloat16, where the device is fast at it; all else stays in float32.
+    folded : bool
+        Whether batch norms are taken into the convolutions: the same to float rounding.
     """
 
     zoom: Zoom | None = field(default_factory=Zoom)
@@ -81,12 +84,14 @@ class PredictorSettings:
     local: bool = False
     network_clicks: int | None = 8
     half: bool = False
+    folded: bool = False
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
         """Return the settings that suit a model."""
         zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
-        return cls(zoom=zoom, input_size=settings.target_size, first_look=True, insist=True, local=True, half=True)
+        shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded"), True)
+        return cls(zoom=zoom, input_size=settings.target_size, **shipped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,11 +151,14 @@ class Prediction:
     state: State
     timings: dict[str, float] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
+    packed: tuple[float, npt.NDArray[np.uint8]] | None = None  # a threshold, and the crop's mask at it as bits
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        kept = (self.network_probability, self.state.variables, self.state.prior)
+        kept = [self.network_probability, self.state.variables, self.packed and self.packed[1]]
+        if self.state.prior is not None and self.state.prior.probability is not self.network_probability:
+            kept.append(self.state.prior.probability)
         return sum(part.nbytes for part in kept if part is not None)
 
     @property
@@ -171,7 +179,10 @@ class Prediction:
 
     def crop_mask(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
         """Return which pixels of the crop have a probability above `threshold`."""
-        return self.crop_probability > threshold
+        if self.packed is None or self.packed[0] != threshold:
+            return self.crop_probability > threshold
+        rows, columns = self.crop.shape
+        return np.unpackbits(self.packed[1], count=rows * columns).reshape(rows, columns).view(bool)
 
     def mask(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
         """Return which pixels of the plane have a probability above `threshold`."""
@@ -237,6 +248,7 @@ class Predictor:
         self.mode = mode
         self.settings = settings or PredictorSettings.of_model(model.settings)
         self.cache = ByteCache(cache_bytes)
+        self._network = model.folded if self.settings.folded else model.network
         self._half = self.settings.half and fast_bfloat16(model.device)
 
     def prepare(self, image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:
@@ -306,12 +318,12 @@ class Predictor:
         prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
         with _timed(timings, "resize"):
             threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
-            box = bounding_box(prediction.crop_mask(threshold), looked_at)
+            mask = prediction.crop_mask(threshold)
+            box = bounding_box(mask, looked_at)
         limit = self._network_clicks
         prior = previous.prior if limit and len(points) >= limit else Prior(looked_at, probability)
-        return replace(
-            prediction, state=State(crop or previous.crop, variables, box, prior, previous.expected, looked_at)
-        )
+        state = State(crop or previous.crop, variables, box, prior, previous.expected, looked_at)
+        return replace(prediction, state=state, packed=(threshold, np.packbits(mask)))
 
     def replay(self, plane: Plane, clicks: ClickList, state: State | None = None) -> Iterator[Prediction]:
         """Yield the prediction after each round of clicks, each continuing from the one before.
@@ -360,13 +372,7 @@ class Predictor:
         crops = candidate_crops(plane.shape, reach, zoom, expected)
         if len(crops) == 1:
             return None if crops[0] == Crop.whole(plane.shape) else crops[0]
-        looks = []
-        for crop in crops:
-            _stop_if(cancelled)
-            size = self._size(crop, zoomed=True)
-            features = self._features(plane, crop, size, to_crop(points, crop, size), timings, flip=False)
-            with _timed(timings, "embed"):
-                looks.append(self._probability(self._decode(features)))
+        looks = self._looks(plane, crops, points, timings, cancelled)
         best = choose_look(crops, looks, expected)
         look = Prediction(plane.shape, crops[best], looks[best], (), State())
         box = bounding_box(look.crop_mask(zoom.threshold), look.crop)
@@ -375,6 +381,46 @@ class Predictor:
         proposed = zoom.propose(box, reach, plane.shape)
         # An object that all but fills its crop may have been cut off.
         return look.crop if look.crop.contains(proposed) else proposed
+
+    def _looks(
+        self,
+        plane: Plane,
+        crops: Sequence[Crop],
+        clicks: Sequence[Click],
+        timings: dict[str, float],
+        cancelled: Callable[[], bool],
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return the network's probabilities for each of some crops; those of one size go through it together."""
+        sizes = [self._size(crop, zoomed=True) for crop in crops]
+        looks: dict[Crop, npt.NDArray[np.float32]] = {}
+        for size in dict.fromkeys(sizes):
+            same = [crop for crop, its in zip(crops, sizes, strict=True) if its == size]
+            for first in range(0, len(same), _LOOKS_AT_ONCE):
+                _stop_if(cancelled)
+                batch = tuple(same[first : first + _LOOKS_AT_ONCE])
+                looks |= zip(batch, self._look(plane, batch, size, clicks, timings), strict=True)
+        return [looks[crop] for crop in crops]
+
+    def _look(
+        self,
+        plane: Plane,
+        crops: tuple[Crop, ...],
+        size: tuple[int, int],
+        clicks: Sequence[Click],
+        timings: dict[str, float],
+    ) -> npt.NDArray[np.float32]:
+        """Return probabilities, shape (crops, rows, columns), of crops brought to one size."""
+        points = np.stack([network_points(to_crop(clicks, crop, size), self._network_clicks) for crop in crops])
+
+        def make() -> npt.NDArray[np.float32]:
+            with _timed(timings, "read"):
+                read = partial(plane.read, size=size)
+                images = [self.cache.get((plane.token, crop, size), partial(read, crop)) for crop in crops]
+            with _timed(timings, "embed"):
+                logits = self._decode(self._embed(np.stack(images), points, Cut.B, None, flip=False))
+                return _checked(torch.sigmoid(logits)[:, 0].cpu().numpy())
+
+        return self.cache.get((plane.token, crops, size, points.tobytes()), make)
 
     def _size(self, crop: Crop, *, zoomed: bool) -> tuple[int, int]:
         """Return rows and columns of the network's input."""
@@ -397,14 +443,12 @@ class Predictor:
         clicks: Sequence[Click],
         timings: dict[str, float],
         prior: Prior | None = None,
-        *,
-        flip: bool | None = None,
     ) -> Features:
         cut = MODES[self.mode]
         points = network_points(clicks, self._network_clicks)
-        if not self.model.network.takes_prior:
+        if not self._network.takes_prior:
             prior = None
-        flip = self.settings.flip if flip is None else flip
+        flip = self.settings.flip
         told = (points.tobytes(), prior and prior.token)
         key = (self.model.fingerprint, plane.token, crop, size, flip, cut, told)
 
@@ -412,22 +456,23 @@ class Predictor:
             with _timed(timings, "read"):
                 image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
             with _timed(timings, "embed"):
-                return self._embed(image, points, cut or Cut.B, prior.seen(crop, size) if prior else None, flip)
+                mask = prior.seen(crop, size) if prior else None
+                return self._embed(image[None], points[None], cut or Cut.B, mask, flip)
 
         return self.cache.get(key, make)
 
     @torch.no_grad()
     def _embed(
         self,
-        image: npt.NDArray[np.float32],
+        images: npt.NDArray[np.float32],
         points: npt.NDArray[np.float32],
         cut: Cut,
         prior: npt.NDArray[np.float32] | None,
         flip: bool,
     ) -> Features:
         device = self.model.device
-        batch = torch.from_numpy(image).to(device)[None]
-        coordinates = torch.from_numpy(points).to(device)[None]
+        batch = torch.from_numpy(images).to(device)
+        coordinates = torch.from_numpy(points).to(device)
         mask = torch.from_numpy(prior).to(device)[None, None] if prior is not None else None
         if flip:
             batch = torch.cat((batch, batch.flip(3)))
@@ -440,7 +485,7 @@ class Predictor:
             batch = batch.contiguous(memory_format=torch.channels_last)
         half = self._half and min(batch.shape[2:]) >= _LEAST_FOR_HALF
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            features = self.model.network.embed(batch, coordinates, cut, mask)
+            features = self._network.embed(batch, coordinates, cut, mask)
         return replace(features, x=features.x.float(), aside=tuple(tensor.float() for tensor in features.aside))
 
     def _carries_over(self, previous: State, crop: Crop) -> bool:
@@ -450,7 +495,7 @@ class Predictor:
 
     @torch.no_grad()
     def _decode(self, features: Features) -> Tensor:
-        return self.model.network.decode(features)
+        return self._network.decode(features)
 
     def _refine(
         self,
@@ -466,7 +511,7 @@ class Predictor:
             return self._decode(features), start, ()
         masks = self._click_masks(clicks, crop, features.size)
         objective = Objective(
-            self.model.network, features, masks, cancelled, insist=self.settings.insist, local=self.settings.local
+            self._network, features, masks, cancelled, insist=self.settings.insist, local=self.settings.local
         )
         optimum = optimise(objective, objective.zeros() if start is None else start)
         return optimum.logits, optimum.variables, optimum.evaluations
@@ -484,10 +529,7 @@ class Predictor:
     def _probability(self, logits: Tensor) -> npt.NDArray[np.float32]:
         if len(logits) == 2:  # the mirrored half
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
-        probability: npt.NDArray[np.float32] = torch.sigmoid(logits)[0, 0].cpu().numpy()
-        if not np.isfinite(probability).all():
-            raise PredictionError("the network's output was not a number; choose another model or device")
-        return probability
+        return _checked(torch.sigmoid(logits)[0, 0].cpu().numpy())
 
 
 def _check(clicks: tuple[Click, ...], shape: tuple[int, int]) -> None:
@@ -501,6 +543,12 @@ def _check(clicks: tuple[Click, ...], shape: tuple[int, int]) -> None:
             f"the click at row {outside.row:g}, column {outside.column:g} is outside the plane of "
             f"{shape[0]} x {shape[1]} pixels"
         )
+
+
+def _checked(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if not np.isfinite(probability).all():
+        raise PredictionError("the network's output was not a number; choose another model or device")
+    return probability
 
 
 def _stop_if(cancelled: Callable[[], bool]) -> None:

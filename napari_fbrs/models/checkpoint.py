@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import safetensors
@@ -73,6 +74,11 @@ class Model:
     settings: ModelSettings
     fingerprint: str
     device: torch.device
+
+    @cached_property
+    def folded(self) -> InteractiveNetwork:
+        """The same network for prediction alone, with its batch norms in its convolutions."""
+        return self.network.folded()
 
 
 def save_model(

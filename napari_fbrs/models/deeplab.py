@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from napari_fbrs.models.folding import fold_batch_norms, gain, scale_outputs
 from napari_fbrs.models.guide import Guide
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate, resize
 from napari_fbrs.models.resnet import BACKBONES, OUTPUT_STRIDES, ResNet
+from napari_fbrs.models.windows import Decode, Starts, WindowedChain
 
 _SKIP_CHANNELS = 32
 _MAX_CHANNELS = 4096
@@ -115,6 +118,19 @@ class DeepLab(InteractiveNetwork):
         """Return how far a logit's features lie: a position for each 3x3 convolution between."""
         return {Cut.B: 4, Cut.C: 2}.get(cut)
 
+    def near(self, features: Features, starts: Starts, side: tuple[int, int]) -> Decode:
+        """Return what gives the logits in some windows of the map alone; see `InteractiveNetwork.near`."""
+        chain = [] if features.cut is Cut.C else self.feature_extractor.head.chain()
+        return WindowedChain(features.x, [*chain, *self.head.chain()], starts, side)
+
+    def folded(self) -> DeepLab:
+        """Return a copy for prediction, whose batch norms are in its convolutions."""
+        network = copy.deepcopy(self)
+        if network.guide is not None:  # it joins in before the stem's norm
+            scale_outputs(network.guide.project, gain(network.feature_extractor.backbone.bn1))
+        fold_batch_norms(network)
+        return network.requires_grad_(False)
+
     def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
         """Return logits from features; see `InteractiveNetwork.head_logits`."""
         x = modulate(features.x, scale, bias)
@@ -191,6 +207,10 @@ class _DecoderHead(nn.Module):
         out: Tensor = self.block(x)
         return out
 
+    def chain(self) -> list[nn.Module]:
+        """Return what it does, one after the other."""
+        return _chain(self.block)
+
 
 class _SeparableHead(nn.Module):
     def __init__(self, channels: int) -> None:
@@ -201,6 +221,15 @@ class _SeparableHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x)
         return out
+
+    def chain(self) -> list[nn.Module]:
+        """Return what it does, one after the other."""
+        return _chain(self.layers)
+
+
+def _chain(layers: nn.Sequential) -> list[nn.Module]:
+    """Return single layers, those within separable convolutions too."""
+    return [step for layer in layers for step in (layer.body if isinstance(layer, _Separable) else [layer])]
 
 
 class _Separable(nn.Module):

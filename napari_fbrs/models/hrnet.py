@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_fbrs.models.folding import fold_batch_norms
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate, resize
 from napari_fbrs.models.resnet import BasicBlock, Bottleneck, Dilation, residual_stage
 
@@ -104,6 +106,12 @@ class HRNet(InteractiveNetwork):
     def reach(self, cut: Cut) -> int | None:
         """Return how far a logit's features lie: a 1x1 convolution, or an attention to the whole map, between."""
         return 0 if cut is Cut.C else None
+
+    def folded(self) -> HRNet:
+        """Return a copy for prediction, whose batch norms are in its convolutions."""
+        network = copy.deepcopy(self)
+        fold_batch_norms(network)
+        return network.requires_grad_(False)
 
     def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
         """Return logits from features; see `InteractiveNetwork.head_logits`."""

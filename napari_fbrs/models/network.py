@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_fbrs.models.distance_maps import DistanceMaps
+from napari_fbrs.models.windows import Decode, Starts, gather
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -161,6 +162,26 @@ class InteractiveNetwork(nn.Module, ABC):
         """Return how far, in positions of the features, what decides a logit lies from it; None: anywhere."""
         del cut
         return None
+
+    def near(self, features: Features, starts: Starts, side: tuple[int, int]) -> Decode:
+        """Return what gives the logits in some windows of the map alone; only at cuts that have a `reach`.
+
+        Parameters
+        ----------
+        features : Features
+            Of the whole map.
+        starts : ndarray of int, shape (windows, 3)
+            Half of the batch, first row and first column of each window.
+        side : tuple of int
+            Rows and columns of all windows; each lies within the map.
+        """
+        assert self.reach(features.cut) == 0, "what decides a logit lies around it: a network says how to decode it"
+        windows = replace(features, x=gather(features.x, starts, side))
+        return lambda scale, bias: self.logits(windows, scale, bias)
+
+    def folded(self) -> InteractiveNetwork:
+        """Return a network for prediction alone that gives the same with less to do; it may be this one."""
+        return self
 
     def decode(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Return logits, shape (B, 1, H, W), from ``x * (1 + scale) + bias``: all that BRS repeats.

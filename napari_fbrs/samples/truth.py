@@ -56,10 +56,10 @@ def known_objects(*, few: bool = False) -> list[tuple[str, npt.NDArray[np.uint8]
     few : bool, optional
         Whether one is enough.
     """
-    coins = data.coins(), (coins_truth() == 10).astype(int)
-    objects = [("coin, 303 x 384", *coins)]
+    coins, coin = data.coins(), (coins_truth() == 10).astype(int)
+    objects = [("coin, 303 x 384", coins, coin)]
     if few:
         return objects
-    wide = tuple(np.pad(part, ((0, _WIDE - 303), (0, _WIDE - 384)), mode="reflect") for part in coins)
-    wide[1][303:] = wide[1][:, 384:] = 0  # of all its reflections the object is one
+    around = [(0, _WIDE - extent) for extent in coins.shape]
+    wide = np.pad(coins, around, mode="reflect"), np.pad(coin, around)
     return [*objects, ("cell, 660 x 550", data.cell(), cell_truth().astype(int)), (f"coin, {_WIDE} x {_WIDE}", *wide)]

@@ -12,6 +12,7 @@ from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Objective
 from napari_fbrs.models.deeplab import DeepLab, DeepLabArchitecture
 from napari_fbrs.models.network import Cut, Features
+from napari_fbrs.models.windows import Decode, Starts
 
 CPU = torch.device("cpu")
 CHANNELS = 8
@@ -40,6 +41,10 @@ class AsDouble:
 
     def logits(self, features: Features, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return self.network.logits(features, scale.double(), bias.double())
+
+    def near(self, features: Features, starts: Starts, side: tuple[int, int]) -> Decode:
+        decode = self.network.near(features, starts, side)
+        return lambda scale, bias: decode(scale.double(), bias.double())
 
     def decode(self, features: Features, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return self.network.decode(features, scale.double(), bias.double())
@@ -82,22 +87,23 @@ def test_the_cost_is_that_of_the_clicks_not_of_the_map(network: DeepLab, count: 
     for maps in ((40, 50), (80, 90)):
         size = (4 * maps[0], 4 * maps[1])
         masks = ClickMasks([Click(30 + 40 * i, 60) for i in range(count)], size, flip=False, device=CPU)
-        near = Neighbourhoods(network, features_of(network, Cut.B, maps, size, flip=False), masks, 4)
-        positions.append(near._features.x[:, 0].numel())
-    assert positions[0] == positions[1] <= count * 11 * 11
+        near = Neighbourhoods(network, features_of(network, Cut.B, maps, size, flip=False), masks)
+        positions.append(near.positions)
+    assert positions[0] == positions[1] <= count * 3 * 3
 
 
 def test_clicks_close_together_share_a_window(network: DeepLab):
     masks = ClickMasks([Click(100, 100), Click(100, 100, positive=False)], (200, 200), flip=False, device=CPU)
-    near = Neighbourhoods(network, features_of(network, Cut.B, (50, 50), (200, 200), flip=False), masks, 4)
-    assert len(near._features.x) == 1
+    near = Neighbourhoods(network, features_of(network, Cut.B, (50, 50), (200, 200), flip=False), masks)
+    assert near.windows == 1
 
 
 def test_many_clicks_cost_no_more_than_the_map(network: DeepLab):
     clicks = [Click(r, c) for r in range(0, 80, 7) for c in range(0, 80, 7)]
     masks = ClickMasks(clicks, (80, 80), flip=True, device=CPU)
-    near = Neighbourhoods(network, features_of(network, Cut.B, (20, 20), (80, 80), flip=True), masks, 4)
-    assert near._features.x.shape == (2, network.channels(Cut.B), 20, 20)
+    near = Neighbourhoods(network, features_of(network, Cut.B, (20, 20), (80, 80), flip=True), masks)
+    assert near.windows == 2
+    assert near.positions == 2 * 20 * 20
 
 
 def test_before_the_pyramid_everything_decides(network: DeepLab):

@@ -36,9 +36,9 @@ from napari_fbrs.models.zoo import load_model
 
 Pictures = Callable[[bool], Sequence[Picture]]
 _EPILOG = """\
-Everything answers the same clicks from the same state, in turn, every other round backwards: compare figures of one run.
-In brackets stands how often the objective was evaluated. "features there": as beyond the click limit, without a pass
-through the network. SAM needs: pip install "napari-fbrs[benchmark]"
+Everything answers the same clicks from the same state, in turn, every other round backwards: compare figures of one
+run. In brackets stands how often the objective was evaluated. "features there": as beyond the click limit, without a
+pass through the network. SAM needs: pip install "napari-fbrs[benchmark]"
 """
 
 

@@ -97,6 +97,7 @@ def without(model: Model) -> Mapping[str, PredictorSettings]:
     shipped = PredictorSettings.of_model(model.settings)
     return {
         f"{SHIPPED} without bfloat16": replace(shipped, half=False),
+        f"{SHIPPED} without folding": replace(shipped, folded=False),
         f"{SHIPPED} without local decoding": replace(shipped, local=False),
     }
 

@@ -79,7 +79,7 @@ def make_scene(picture: Picture, predictor: Predictor, count: int) -> Scene:
     mask = np.zeros(plane.shape, dtype=bool)
     clicks: tuple[Click, ...] = ()
     state: State | None = None
-    moments = []
+    moments: list[Moment] = []
     while len(moments) < count:
         click = next_click(picture.truth, mask, clicks)
         if click is None:
