@@ -89,7 +89,7 @@ class Journal:
     def discard(self) -> None:
         """Close the journal and remove its file: what it holds is safe elsewhere."""
         self.close()
-        _remove(self.path)
+        remove_journal(self.path)
 
     def _queue(self, anew: bool, entries: list[Pending]) -> None:
         with self._changed:
@@ -159,7 +159,7 @@ class Abandoned:
     def discard(self) -> None:
         """Remove it: what it holds is safe elsewhere, or not wanted."""
         self._lock.release()
-        _remove(self.path)
+        remove_journal(self.path)
 
 
 def abandoned_journals(folder: Path) -> list[Abandoned]:
@@ -251,7 +251,8 @@ def _lock_path(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def _remove(path: Path) -> None:
+def remove_journal(path: Path) -> None:
+    """Remove a journal that nobody holds, and its lock; nothing happens where that is not possible."""
     for gone in (path, _lock_path(path)):
         try:
             gone.unlink(missing_ok=True)

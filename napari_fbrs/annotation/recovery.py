@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_fbrs.annotation import encoding
-from napari_fbrs.annotation.history import Place, Refinement
+from napari_fbrs.annotation.history import History, Place, Refinement
 from napari_fbrs.annotation.image import Image
 from napari_fbrs.annotation.journal import Entry, Journal, Pending
 from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values
@@ -118,6 +118,10 @@ class Recorder:
             self._notes = notes
             self._append({"do": "note"} | notes)
 
+    def saved(self) -> None:
+        """Record that all masks are safe in files of the user's."""
+        self._append({"do": "saved"})
+
     def stop(self, *, discard: bool) -> None:
         """Follow no longer; keep the journal for another time, or remove it."""
         session = self._session
@@ -136,13 +140,33 @@ class Recorder:
         self.journal.rewrite([*_snapshot(self._session, self._store, self._notes)])
 
 
+def unsaved(entries: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Return how many objects and clicks a journal could bring back; none where all was saved at its end.
+
+    Objects are those clicked on; where there are none, one stands for pixels painted.
+    """
+    clicks: dict[str, int] = {}
+    changed = painted = False
+    for entry in entries:
+        what = entry.get("do")
+        if what == "refine":
+            key = str([entry.get(part) for part in ("object", "plane", "axes")])
+            clicks[key] = sum(map(len, entry.get("rounds", ())))
+        changed = what != "saved" and (changed or what in ("refine", "show", "write"))
+        painted = painted or what == "write"
+    if not changed:
+        return 0, 0
+    objects = {key.split(",")[0] for key, count in clicks.items() if count}
+    return max(len(objects), int(painted)), sum(clicks.values())
+
+
 def restore(session: Session, entries: Sequence[Mapping[str, Any]]) -> None:
     """Bring a session that nothing has been done in to where a journal ends; masks are written as they were shown.
 
     Parameters
     ----------
     session : Session
-        Of the image that the journal belongs to. Its labels are cleared first.
+        Of the image that the journal belongs to. Its labels are cleared first, and it has nothing to undo afterwards.
     entries : sequence of mapping
         From `read_journal`.
 
@@ -162,6 +186,7 @@ def restore(session: Session, entries: Sequence[Mapping[str, Any]]) -> None:
         session.adopt(place, refinement, mask, current=current)
     for name, value in notes.items():
         setattr(session, name, value)
+    session.history = History()
 
 
 def _written(entries: Sequence[Mapping[str, Any]], session: Session) -> list[tuple[Indices, Values]]:
@@ -194,7 +219,7 @@ def _replayed(
                 shown[place] = (encoding.decode_mask(entry["mask"]), bool(entry["current"]))
         elif what == "note":
             notes = _checked_notes(entry)
-        elif what != "write":
+        elif what not in ("write", "saved"):
             raise InputError(f"the journal holds {what!r}, which this version does not know")
     return refinements, shown, notes
 

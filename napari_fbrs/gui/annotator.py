@@ -156,6 +156,12 @@ class Annotator(QObject):
             self._write_points()
         self.update()
 
+    def show_session(self) -> None:
+        """Show the clicks of a session that has been changed by somebody else, and compute what it lacks."""
+        self.result = None
+        self._write_points()
+        self.update()
+
     def update(self) -> None:
         """Compute what is waiting to be computed, in a thread."""
         waiting = self.session.waiting()

@@ -28,6 +28,7 @@ from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, row
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
+from napari_fbrs.gui.recovery import Recovery
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Prediction, Predictor
 from napari_fbrs.models.zoo import load_model
@@ -84,6 +85,7 @@ class FBRSWidget(QWidget):
         self._boxes.close()
         for watched in self._watched():
             watched.disconnect(self._refresh)
+        self.recovery.stop()
         if self.annotator is not None:
             self.annotator.close()
         super().closeEvent(event)
@@ -113,6 +115,8 @@ class FBRSWidget(QWidget):
             form.addRow(name.capitalize(), box.native)
         adopt.addWidget(inner)
 
+        self.recovery = Recovery(self)
+        self.recovery.restored.connect(self._refresh)
         self.start_button = QPushButton("Start")
         self.start_button.clicked.connect(self.start)
         self.status = QLabel()
@@ -129,6 +133,7 @@ class FBRSWidget(QWidget):
         layout.addLayout(choices)
         layout.addWidget(adopt)
         layout.addWidget(self.start_button)
+        layout.addWidget(self.recovery)
         layout.addWidget(self._clicking())
         layout.addWidget(self.status)
         layout.addStretch()
@@ -228,12 +233,14 @@ class FBRSWidget(QWidget):
             if self.annotator is not None:
                 self.annotator.close()
             self.annotator = self._new_annotator(layers, predictor)
+            self.recovery.follow(self.annotator)
         self.annotator.set_sign(True)
         self._refresh()
 
     def _new_annotator(self, layers: Layers, predictor: Predictor) -> Annotator:
         annotator = Annotator(self.viewer, layers, predictor, self)
         annotator.changed.connect(self._refresh)
+        annotator.changed.connect(self.recovery.note)
         annotator.shown.connect(self._measured)
         annotator.refused.connect(self._refused)
         annotator.crashed.connect(self._crashed)

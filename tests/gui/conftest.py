@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
@@ -42,13 +43,21 @@ def _main_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
 
 
+@pytest.fixture(autouse=True)
+def journals(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which work is kept for a restart: none of the user's."""
+    folder = tmp_path_factory.mktemp("journals")
+    monkeypatch.setenv("NAPARI_FBRS_JOURNALS", str(folder))
+    return folder
+
+
 class DiscPredictor:
     """Discs around positive clicks, minus discs around negative ones: what every mask must be is known."""
 
     radius = 9
 
     def __init__(self) -> None:
-        self.model = SimpleNamespace(device=torch.device("cpu"))
+        self.model = SimpleNamespace(device=torch.device("cpu"), name="discs", fingerprint="discs")
         self.mode = ""
         self.calls: list[tuple[Click, ...]] = []
         self.states: list[State | None] = []
