@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from napari import Viewer
 from napari.layers import Image, Labels, Points
 from napari.utils.events import Event
@@ -13,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image as AnnotatedImage
 from napari_fbrs.annotation.image import PlaneIndex
+from napari_fbrs.annotation.labels import LabelChange
 from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import Result, Session
@@ -81,7 +83,7 @@ class Annotator(QObject):
             points.events.data.connect(self._points_changed)
         layers.labels.events.paint.connect(self._painted)
         self.read_points()
-        self._write_points()
+        self._write_points(strokes=False)  # their layer may be there, and is for the widget to find
 
     def close(self) -> None:
         """Stop computing and listening; layers stay as they are."""
@@ -180,7 +182,7 @@ class Annotator(QObject):
                     self.session.apply(Place(self.session.object, plane), edit, limits)
         except InputError as error:
             self.refused.emit(str(error))
-        self._write_strokes()
+        self.show_strokes()
         self.update()
 
     def _stroke_painted(self, event: Event) -> None:
@@ -188,6 +190,15 @@ class Annotator(QObject):
             return
         change = painted_change(event)
         if change is None:
+            return
+        if np.array_equal(self.strokes.store.read(change.indices), change.after):
+            self._take_painted(change)
+        else:  # a script paints: napari tells before it writes
+            QTimer.singleShot(0, lambda: self._take_painted(change))
+
+    def _take_painted(self, change: LabelChange) -> None:
+        """Make strokes of what has been painted."""
+        if self.strokes is None:
             return
         session = self.session
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
@@ -199,6 +210,16 @@ class Annotator(QObject):
         change.undo(self.strokes.store)  # what it shows follows from the strokes
         self._edit_strokes(edits)
 
+    def show_strokes(self) -> None:
+        """Show the strokes of the current object, in a layer made for them if there is none yet."""
+        strokes = self._known_strokes()
+        if strokes and self.strokes is None:
+            active = self.viewer.layers.selection.active
+            self._stroke_layer()
+            self.viewer.layers.selection.active = active
+        if self.strokes is not None:
+            self.strokes.write(strokes)
+
     def _stroke_layer(self) -> StrokeLayer:
         """Return the layer of strokes, made if there is none, and in the viewer."""
         if self.strokes is None:
@@ -208,15 +229,6 @@ class Annotator(QObject):
         if self.strokes.layer not in self.viewer.layers:
             self.viewer.add_layer(self.strokes.layer)
         return self.strokes
-
-    def _write_strokes(self) -> None:
-        strokes = self._known_strokes()
-        if strokes and self.strokes is None:
-            active = self.viewer.layers.selection.active
-            self._stroke_layer()
-            self.viewer.layers.selection.active = active
-        if self.strokes is not None:
-            self.strokes.write(strokes)
 
     def _known_strokes(self) -> list[Drawn]:
         """Return the strokes of the current object."""
@@ -395,7 +407,7 @@ class Annotator(QObject):
             if axis not in plane.axes and axis + offset not in dims.displayed:
                 dims.set_point(axis + offset, world[axis])
 
-    def _write_points(self) -> None:
+    def _write_points(self, *, strokes: bool = True) -> None:
         session = self.session
         self.clicks.write(
             point_of(place.plane, click)
@@ -403,7 +415,8 @@ class Annotator(QObject):
             for click in session.refinement(place).clicks
             if not isinstance(click, Stroke)
         )
-        self._write_strokes()
+        if strokes:
+            self.show_strokes()
 
     def _points_changed(self, event: Event) -> None:
         action = getattr(event.action, "value", event.action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import napari
@@ -13,6 +14,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QCheckBox,
     QFormLayout,
     QGroupBox,
     QLabel,
@@ -31,7 +33,8 @@ from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
-from napari_fbrs.inference.predictor import Prediction, Predictor
+from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.zoo import load_model
 
 _THRESHOLDS = (0.05, 0.95)
@@ -133,6 +136,13 @@ class FBRSWidget(QWidget):
         self.mode = ModeBox()
         self.mode.activated.connect(self._model_chosen)
         choices.addRow("Mode", self.mode)
+        self.zoom = QCheckBox("Zoom in on the object")
+        self.zoom.setChecked(True)
+        self.zoom.setToolTip(
+            "Look at the part of the image around the object, as far as it is known; otherwise always at all of it"
+        )
+        self.zoom.clicked.connect(self._model_chosen)
+        choices.addRow("", self.zoom)
         layout = QVBoxLayout(self)
         layout.addLayout(choices)
         layout.addWidget(adopt)
@@ -230,10 +240,10 @@ class FBRSWidget(QWidget):
 
     def _load(self) -> None:
         name, device = self._boxes.names
-        mode = self.mode.currentText()
+        mode, zoom = self.mode.currentText(), self.zoom.isChecked()
         self.start_button.setEnabled(False)
         self._say(f"Loading the model {name} ...")
-        self._loader.submit(lambda _cancelled: Predictor(load_model(name, device), mode))
+        self._loader.submit(lambda _cancelled: _predictor(load_model(name, device), mode, zoom=zoom))
 
     def _loaded(self, predictor: Predictor) -> None:
         self.start_button.setEnabled(True)
@@ -258,6 +268,7 @@ class FBRSWidget(QWidget):
             if isinstance(layer, Labels) and (annotator.strokes is None or annotator.strokes.layer != layer):
                 check_labels(layer, image)
                 annotator.use_strokes(layer)
+            annotator.show_strokes()
             if isinstance(chosen, Shapes):
                 annotator.add_strokes(strokes_of_shapes(chosen, image, annotator.plane().axes))
         except InputError as error:
@@ -335,6 +346,13 @@ class FBRSWidget(QWidget):
             self._say(f"Object {session.object}, {_clicks(count)} on {device}. {_result_text(annotator.result)}")
         else:
             self._say(f"Object {session.object}, {_clicks(count)}. Ready on {device}: click on the object.")
+
+
+def _predictor(model: Model, mode: str, *, zoom: bool) -> Predictor:
+    if zoom:
+        return Predictor(model, mode)
+    settings = replace(PredictorSettings.of_model(model.settings), zoom=None)
+    return Predictor(model, mode, settings=settings)
 
 
 def _clicks(count: int) -> str:
