@@ -21,6 +21,7 @@ from napari_fbrs.clicks import Click
 Run = tuple[int, int, int]  # row, first and last column
 _MOST_POINTS = 4
 _LARGEST_FOR_DEPTH = 2**20  # pixels of a bounding box; the width of a longer stroke is nothing beside its length
+_MOST_PIXELS = 2**24  # in a file that may have been made by anybody
 _RUN = re.compile(r"(\d{1,9}):(\d{1,9})-(\d{1,9})", re.ASCII)
 
 
@@ -90,6 +91,8 @@ class Stroke(Click):
             if match is None or int(match[2]) > int(match[3]):
                 raise ValueError(f"a stroke is written ROW:FIRST-LAST ROW:FIRST-LAST ..., found {part[:40]!r}")
             runs.append((int(match[1]), int(match[2]), int(match[3])))
+        if sum(last - first + 1 for _, first, last in runs) > _MOST_PIXELS:
+            raise ValueError(f"a stroke of more than {_MOST_PIXELS} pixels is no stroke")
         return cls.of(_pixels(runs), positive=positive)
 
     @property

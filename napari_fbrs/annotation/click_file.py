@@ -8,7 +8,9 @@ The columns are ``object,row,column,positive`` and, where the image has more tha
     2,17,40,true,4
 
 ``positive`` is 1, 0, true or false. ``plane`` is the index along each leading axis: ``3`` in a stack, ``2;3`` in a
-series of stacks; it is empty or left out in 2D. Further columns are ignored.
+series of stacks; it is empty or left out in 2D. ``stroke``, where there are freehand strokes, holds the pixels of one:
+``12:30-41 13:29-42`` are columns 30 to 41 of row 12 and 29 to 42 of row 13; ``row`` and ``column`` are then a pixel of
+it. Further columns are ignored.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from pathlib import Path
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
+from napari_fbrs.strokes import Stroke
 
 COLUMNS = ("object", "row", "column", "positive")
 PLANE = "plane"
+STROKE = "stroke"
 MAX_OBJECT = 2**31 - 1  # what an int32 label image holds
 
 ClicksByPlace = dict[tuple[int, tuple[int, ...]], ClickList]
@@ -115,14 +119,15 @@ def write_clicks(path: Path, clicks: Mapping[tuple[int, tuple[int, ...]], Sequen
         If the file cannot be written.
     """
     with_planes = any(plane for _, plane in clicks)
+    with_strokes = any(isinstance(click, Stroke) for places in clicks.values() for click in places)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((*COLUMNS, PLANE) if with_planes else COLUMNS)
+        writer.writerow((*COLUMNS, *[PLANE] * with_planes, *[STROKE] * with_strokes))
         for (object_, plane), places in clicks.items():
-            where = [";".join(map(str, plane))] if with_planes else []
-            writer.writerows(
-                [object_, _text(click.row), _text(click.column), int(click.positive), *where] for click in places
-            )
+            where = [";".join(map(str, plane))] * with_planes
+            for click in places:
+                drawn = [click.text if isinstance(click, Stroke) else ""] * with_strokes
+                writer.writerow([object_, _text(click.row), _text(click.column), int(click.positive), *where, *drawn])
 
 
 def _text(value: float) -> str:
@@ -151,7 +156,7 @@ def _check_header(header: list[str], name: str) -> None:
             f"{name}, line 1: no column {', '.join(missing)}; found {', '.join(header)}, "
             f"needed {','.join(COLUMNS)}[,{PLANE}] separated by commas"
         )
-    twice = [column for column in (*COLUMNS, PLANE) if header.count(column) > 1]
+    twice = [column for column in (*COLUMNS, PLANE, STROKE) if header.count(column) > 1]
     if twice:
         raise InputError(f"{name}, line 1: column {', '.join(twice)} appears more than once")
 
@@ -167,7 +172,16 @@ def _by_column(header: list[str], cells: list[str]) -> dict[str, str]:
 
 def _recorded(line: int, cells: Mapping[str, str]) -> RecordedClick:
     click = Click(_coordinate("row", cells), _coordinate("column", cells), _positive(cells["positive"]))
+    if cells.get(STROKE):
+        click = _stroke(cells[STROKE], click)
     return RecordedClick(line, _object(cells["object"]), _plane(cells.get(PLANE, "")), click)
+
+
+def _stroke(text: str, click: Click) -> Stroke:
+    try:
+        return Stroke.parse(text, positive=click.positive)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _object(text: str) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.clicks import Click, ClickList
+from napari_fbrs.strokes import Stroke
 
 Pixel = tuple[int, ...]
 
@@ -82,6 +83,8 @@ def reconcile(
     lost: dict[PlaneIndex, list[int]] = {}
     for plane, known in clicks.items():
         for index, click in enumerate(known):
+            if isinstance(click, Stroke):  # has no point, and is not touched by what happens to points
+                continue
             point = point_of(plane, click)
             if free[point]:
                 free[point] -= 1

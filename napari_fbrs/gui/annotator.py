@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from napari import Viewer
 from napari.layers import Image, Labels, Points
 from napari.utils.events import Event
@@ -13,12 +14,16 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image as AnnotatedImage
 from napari_fbrs.annotation.image import PlaneIndex
-from napari_fbrs.annotation.reconcile import Point, point_of, reconcile
+from napari_fbrs.annotation.labels import LabelChange
+from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
+from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_0, painted_change
+from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.strokes import Stroke
 
 _SESSION = "napari-fbrs session"  # key in the metadata of a Labels layer: lives as long as the masks do
 _ADDED = "added"
@@ -58,6 +63,7 @@ class Annotator(QObject):
     refused = Signal(str)  # what could not be done, and why
     crashed = Signal(Exception)
     changed = Signal()  # anything a status line tells
+    strokes_made = Signal(object)  # the Labels layer that strokes are painted in
 
     def __init__(self, viewer: Viewer, layers: Layers, predictor: Predictor, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -65,6 +71,7 @@ class Annotator(QObject):
         self.layers = layers
         self.labels = LayerLabels(layers.labels)
         self.session = self._resumed_session(predictor) or self._new_session(predictor)
+        self.strokes: StrokeLayer | None = None
         self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
         self.result: Result | None = None
         self._unmet: dict[Place, frozenset[Point]] = {}
@@ -76,7 +83,7 @@ class Annotator(QObject):
             points.events.data.connect(self._points_changed)
         layers.labels.events.paint.connect(self._painted)
         self.read_points()
-        self._write_points()
+        self._write_points(strokes=False)  # their layer may be there, and is for the widget to find
 
     def close(self) -> None:
         """Stop computing and listening; layers stay as they are."""
@@ -86,6 +93,8 @@ class Annotator(QObject):
         for points in self.clicks:
             points.events.data.disconnect(self._points_changed)
         self.layers.labels.events.paint.disconnect(self._painted)
+        if self.strokes is not None:
+            self.strokes.layer.events.paint.disconnect(self._stroke_painted)
 
     @property
     def busy(self) -> bool:
@@ -95,15 +104,148 @@ class Annotator(QObject):
     @property
     def sign(self) -> bool:
         """Whether the next click is positive."""
+        if self.strokes is not None and self.drawing:
+            return self.strokes.positive
         return bool(self.viewer.layers.selection.active != self.layers.negative)
 
     def set_sign(self, positive: bool) -> None:
-        """Make the Points layer of a sign the one that takes clicks."""
+        """Make the Points layer of a sign the one that takes clicks, or have the brush paint that sign."""
+        if self.strokes is not None and self.drawing:
+            self.strokes.take_brush(positive)
+        else:
+            self._take_clicks(positive)
+        self.changed.emit()
+
+    def _take_clicks(self, positive: bool) -> None:
         layer = self.clicks.by_sign[positive]
         if layer in self.viewer.layers:
             self.viewer.layers.selection.active = layer
             layer.mode = "add"
+
+    @property
+    def drawing(self) -> bool:
+        """Whether strokes are painted, and not points clicked."""
+        return self.strokes is not None and self.viewer.layers.selection.active == self.strokes.layer
+
+    def set_drawing(self, drawing: bool) -> None:
+        """Go on with strokes, painted by napari's brush, or with clicks, of the sign that there was."""
+        positive = self.sign
+        if drawing:
+            strokes = self._stroke_layer()
+            self.viewer.layers.selection.active = strokes.layer
+            strokes.take_brush(positive)
+        else:
+            self._take_clicks(positive)
         self.changed.emit()
+
+    def toggle_drawing(self) -> None:
+        """Draw strokes, or click points again."""
+        self.set_drawing(not self.drawing)
+
+    def use_strokes(self, layer: Labels) -> None:
+        """Have strokes painted in a layer; what it shows already becomes strokes of the current object.
+
+        Raises
+        ------
+        InputError
+            If it holds anything but strokes, or is displayed in 3D.
+        """
+        strokes = StrokeLayer(layer)
+        found = list(strokes.read(self.plane().axes, self._known_strokes()))
+        if self.strokes is not None:
+            self.strokes.layer.events.paint.disconnect(self._stroke_painted)
+        self.strokes = strokes
+        layer.events.paint.connect(self._stroke_painted)
+        strokes.painted(found)
+        self.add_strokes(found)
+        self.strokes_made.emit(layer)
+
+    def add_strokes(self, strokes: Iterable[Drawn]) -> None:
+        """Give the current object strokes; those that it has already are left out."""
+        session = self.session
+        new: dict[PlaneIndex, list[Stroke]] = {}
+        for plane, stroke in strokes:
+            if stroke not in session.refinement(Place(session.object, plane)).clicks.flat:
+                new.setdefault(plane, []).append(stroke)
+        self._edit_strokes(
+            {
+                plane: Edit(session.refinement(Place(session.object, plane)).clicks, tuple(added))
+                for plane, added in new.items()
+            }
+        )
+
+    def _edit_strokes(self, edits: Mapping[PlaneIndex, Edit]) -> None:
+        limits = self._limits()
+        try:
+            with self.session.together():
+                for plane, edit in edits.items():
+                    self.session.apply(Place(self.session.object, plane), edit, limits)
+        except InputError as error:
+            self.refused.emit(str(error))
+        self.show_strokes()
+        self.update()
+
+    def _stroke_painted(self, event: Event) -> None:
+        if self.strokes is None or self.strokes.writing:
+            return
+        change = painted_change(event)
+        if change is None:
+            return
+        if np.array_equal(self.strokes.store.read(change.indices), change.after):
+            self._take_painted(change)
+        else:  # a script paints: napari tells before it writes
+            QTimer.singleShot(0, lambda: self._take_painted(change))
+
+    def _take_painted(self, change: LabelChange) -> None:
+        """Make strokes of what has been painted."""
+        if self.strokes is None:
+            return
+        session = self.session
+        known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
+        try:
+            edits = repainted(known, change, self.plane().axes)
+        except InputError as error:
+            self.refused.emit(str(error))
+            edits = {}
+        change.undo(self.strokes.store)  # what it shows follows from the strokes
+        self._edit_strokes(edits)
+
+    def show_strokes(self) -> None:
+        """Show the strokes of the current object, in a layer made for them if there is none yet."""
+        strokes = self._known_strokes()
+        if strokes and self.strokes is None:
+            active = self.viewer.layers.selection.active
+            self._stroke_layer()
+            self.viewer.layers.selection.active = active
+        if self.strokes is not None:
+            self.strokes.write(strokes)
+
+    def _stroke_layer(self) -> StrokeLayer:
+        """Return the layer of strokes, made if there is none, and in the viewer."""
+        if self.strokes is None:
+            self.strokes = StrokeLayer(new_strokes(self.layers.image))
+            self.strokes.layer.events.paint.connect(self._stroke_painted)
+            self.strokes_made.emit(self.strokes.layer)
+        if self.strokes.layer not in self.viewer.layers:
+            self.viewer.add_layer(self.strokes.layer)
+        return self.strokes
+
+    def _known_strokes(self) -> list[Drawn]:
+        """Return the strokes of the current object."""
+        session = self.session
+        return [
+            (place.plane, click)
+            for place in session.places(session.object)
+            for click in session.refinement(place).clicks
+            if isinstance(click, Stroke)
+        ]
+
+    def _limits(self) -> tuple[float, float] | None:
+        """Return what the network is to see as black and white."""
+        if self.layers.image.rgb:
+            return None
+        low, high = self.layers.image.contrast_limits
+        return float(low), float(high)
 
     def toggle_sign(self) -> None:
         """Let the next click be of the other sign."""
@@ -145,10 +287,7 @@ class Annotator(QObject):
             return
         session = self.session
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
-        limits = None
-        if not self.layers.image.rgb:
-            low, high = self.layers.image.contrast_limits
-            limits = (float(low), float(high))
+        limits = self._limits()
         for plane, edit in reconcile(known, points, axes).items():
             session.apply(Place(session.object, plane), edit, limits)
         if outside:
@@ -274,13 +413,16 @@ class Annotator(QObject):
             if axis not in plane.axes and axis + offset not in dims.displayed:
                 dims.set_point(axis + offset, world[axis])
 
-    def _write_points(self) -> None:
+    def _write_points(self, *, strokes: bool = True) -> None:
         session = self.session
         self.clicks.write(
             point_of(place.plane, click)
             for place in session.places(session.object)
             for click in session.refinement(place).clicks
+            if not isinstance(click, Stroke)
         )
+        if strokes:
+            self.show_strokes()
 
     def _points_changed(self, event: Event) -> None:
         action = getattr(event.action, "value", event.action)

@@ -10,16 +10,24 @@ from napari.layers.base import Layer
 
 from napari_fbrs.gui.annotator import Annotator
 
-HINTS = {"T": "positive / negative", "N": "next object", "Ctrl+Z": "undo", "Ctrl+Shift+Z": "redo"}
+HINTS = {"T": "positive / negative", "D": "draw / click", "N": "next object", "Ctrl+Z": "undo", "Ctrl+Shift+Z": "redo"}
 
 
 def bind_keys(annotator: Annotator) -> None:
     """Bind the shortcuts on the Points and Labels layers of an annotation."""
     for layer in annotator.layers.ours():
-        _bind(layer, "T", annotator.toggle_sign)
-        _bind(layer, "N", annotator.next_object)
-        _bind(layer, "Control-Z", _undo(annotator, layer))
-        _bind(layer, "Control-Shift-Z", _redo(annotator, layer))
+        _bind_on(annotator, layer)
+    if annotator.strokes is not None:
+        _bind_on(annotator, annotator.strokes.layer)
+    annotator.strokes_made.connect(lambda layer: _bind_on(annotator, layer))
+
+
+def _bind_on(annotator: Annotator, layer: Layer) -> None:
+    _bind(layer, "T", annotator.toggle_sign)
+    _bind(layer, "D", annotator.toggle_drawing)
+    _bind(layer, "N", annotator.next_object)
+    _bind(layer, "Control-Z", _undo(annotator, layer))
+    _bind(layer, "Control-Shift-Z", _redo(annotator, layer))
 
 
 def _bind(layer: Layer, key: str, action: Callable[[], None]) -> None:

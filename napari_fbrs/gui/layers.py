@@ -186,7 +186,7 @@ class Look:
             self._layer.current_face_color, self._layer.current_border_color = self._own
 
 
-def _mapped(positions: npt.NDArray[np.float64], from_: Layer, to: Layer) -> npt.NDArray[np.float64]:
+def mapped(positions: npt.NDArray[np.float64], from_: Layer, to: Layer) -> npt.NDArray[np.float64]:
     """Return positions, shape (N, ndim), in the data of another layer; the way there is affine."""
     if not len(positions):
         return positions
@@ -240,11 +240,11 @@ class ClickLayers:
         with self._own_change():
             for positive, layer in self.by_sign.items():
                 pixels = np.array([p.pixel for p in points if p.positive is positive], dtype=float)
-                layer.data = _mapped(pixels.reshape(-1, layer.ndim), self.image, layer)
+                layer.data = mapped(pixels.reshape(-1, layer.ndim), self.image, layer)
                 layer.selected_data = set()
 
     def _pixels(self, layer: Points) -> npt.NDArray[np.float64]:
-        return np.rint(_mapped(np.asarray(layer.data, dtype=float), layer, self.image))
+        return np.rint(mapped(np.asarray(layer.data, dtype=float), layer, self.image))
 
     def deselect(self) -> None:
         """Take the highlight off points just added, which would hide their colour."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import napari
-from napari.layers import Image, Labels, Layer, Points
+from magicgui.widgets import ComboBox
+from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QCheckBox,
     QFormLayout,
     QGroupBox,
     QLabel,
@@ -29,8 +32,10 @@ from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, r
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.recovery import Recovery
+from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
-from napari_fbrs.inference.predictor import Prediction, Predictor
+from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.zoo import load_model
 
 _THRESHOLDS = (0.05, 0.95)
@@ -64,7 +69,7 @@ class FBRSWidget(QWidget):
 
     def reset_choices(self, _event: Any = None) -> None:
         """Offer the layers there are now; napari calls this when layers come and go."""
-        for box in (self.image, *self._existing.values()):
+        for box in (self.image, *self._existing.values(), self.strokes):
             box.reset_choices()
 
     def start(self) -> None:
@@ -113,6 +118,12 @@ class FBRSWidget(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         for name, box in self._existing.items():
             form.addRow(name.capitalize(), box.native)
+        self.strokes = ComboBox(choices=self._scribbles, nullable=True)
+        self.strokes.tooltip = (
+            "Strokes drawn before: Labels painted 1 on the object and 2 off it, or Shapes\n"
+            '(on it, unless a feature called "positive" says something else)'
+        )
+        form.addRow("Strokes", self.strokes.native)
         adopt.addWidget(inner)
 
         self.recovery = Recovery(self)
@@ -129,6 +140,13 @@ class FBRSWidget(QWidget):
         self.mode = ModeBox()
         self.mode.activated.connect(self._model_chosen)
         choices.addRow("Mode", self.mode)
+        self.zoom = QCheckBox("Zoom in on the object")
+        self.zoom.setChecked(True)
+        self.zoom.setToolTip(
+            "Look at the part of the image around the object, as far as it is known; otherwise always at all of it"
+        )
+        self.zoom.clicked.connect(self._model_chosen)
+        choices.addRow("", self.zoom)
         layout = QVBoxLayout(self)
         layout.addLayout(choices)
         layout.addWidget(adopt)
@@ -150,6 +168,13 @@ class FBRSWidget(QWidget):
             button.setStyleSheet(f"QPushButton:checked {{ background: {'#1e8449' if positive else '#a93246'}; }}")
             button.clicked.connect(lambda _checked, positive=positive: self._annotator().set_sign(positive))
             group.addButton(button)
+        self.draw_button = QPushButton("Draw (D)")
+        self.draw_button.setCheckable(True)
+        self.draw_button.setToolTip(
+            "Paint strokes with napari's brush instead of clicking points: all that is painted is on the object, or\n"
+            "off it. The eraser, and painting over, take from strokes."
+        )
+        self.draw_button.clicked.connect(lambda checked: self._annotator().set_drawing(checked))
         self.next_button = QPushButton("Next object (N)")
         self.next_button.clicked.connect(lambda: self._annotator().next_object())
         self.undo_button = QPushButton("Undo")
@@ -178,7 +203,7 @@ class FBRSWidget(QWidget):
 
         self.box = QGroupBox("Object")
         layout = QFormLayout(self.box)
-        layout.addRow(row(*self.signs.values()))
+        layout.addRow(row(*self.signs.values(), self.draw_button))
         layout.addRow(self.next_button)
         layout.addRow(row(self.undo_button, self.redo_button))
         layout.addRow("Threshold", self.threshold)
@@ -187,6 +212,9 @@ class FBRSWidget(QWidget):
         hints.setWordWrap(True)
         layout.addRow(hints)
         return self.box
+
+    def _scribbles(self, _box: Any = None) -> list[Layer]:
+        return [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]
 
     # -- starting
 
@@ -210,17 +238,17 @@ class FBRSWidget(QWidget):
         return Layers(image, chosen["positive"], chosen["negative"], chosen["labels"])
 
     def _made_earlier(self, image: Image, role: str) -> Layer | None:
-        if self.annotator is not None and self.annotator.layers.image == image:
+        if self.annotator is not None and self.annotator.layers.image == image and role in self._existing:
             return getattr(self.annotator.layers, role)
         mark = {"role": role, "image": image.name}
         return next((layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark), None)
 
     def _load(self) -> None:
         name, device = self._boxes.names
-        mode = self.mode.currentText()
+        mode, zoom = self.mode.currentText(), self.zoom.isChecked()
         self.start_button.setEnabled(False)
         self._say(f"Loading the model {name} ...")
-        self._loader.submit(lambda _cancelled: Predictor(load_model(name, device), mode))
+        self._loader.submit(lambda _cancelled: _predictor(load_model(name, device), mode, zoom=zoom))
 
     def _loaded(self, predictor: Predictor) -> None:
         self.start_button.setEnabled(True)
@@ -234,8 +262,23 @@ class FBRSWidget(QWidget):
                 self.annotator.close()
             self.annotator = self._new_annotator(layers, predictor)
             self.recovery.follow(self.annotator)
+        self._take_strokes(self.annotator)
         self.annotator.set_sign(True)
         self._refresh()
+
+    def _take_strokes(self, annotator: Annotator) -> None:
+        """Make use of strokes drawn before: in layers chosen, or in the one made by an earlier start."""
+        image, chosen = annotator.layers.image, self.strokes.value
+        layer = chosen if isinstance(chosen, Labels) else self._made_earlier(image, "strokes")
+        try:
+            if isinstance(layer, Labels) and (annotator.strokes is None or annotator.strokes.layer != layer):
+                check_labels(layer, image)
+                annotator.use_strokes(layer)
+            annotator.show_strokes()
+            if isinstance(chosen, Shapes):
+                annotator.add_strokes(strokes_of_shapes(chosen, image, annotator.plane().axes))
+        except InputError as error:
+            self._refused(str(error))
 
     def _new_annotator(self, layers: Layers, predictor: Predictor) -> Annotator:
         annotator = Annotator(self.viewer, layers, predictor, self)
@@ -244,6 +287,9 @@ class FBRSWidget(QWidget):
         annotator.shown.connect(self._measured)
         annotator.refused.connect(self._refused)
         annotator.crashed.connect(self._crashed)
+        annotator.strokes_made.connect(
+            lambda layer: layer.metadata.update({_ROLE: {"role": "strokes", "image": layers.image.name}})
+        )
         bind_keys(annotator)
         return annotator
 
@@ -292,6 +338,7 @@ class FBRSWidget(QWidget):
         session = annotator.session
         self.box.setTitle(f"Object {session.object}")
         self.signs[annotator.sign].setChecked(True)
+        self.draw_button.setChecked(annotator.drawing)
         self.undo_button.setEnabled(len(session.history) > 0)
         self.redo_button.setEnabled(session.history.can_redo)
         threshold, extent = annotator.shown_settings()
@@ -306,6 +353,13 @@ class FBRSWidget(QWidget):
             self._say(f"Object {session.object}, {_clicks(count)} on {device}. {_result_text(annotator.result)}")
         else:
             self._say(f"Object {session.object}, {_clicks(count)}. Ready on {device}: click on the object.")
+
+
+def _predictor(model: Model, mode: str, *, zoom: bool) -> Predictor:
+    if zoom:
+        return Predictor(model, mode)
+    settings = replace(PredictorSettings.of_model(model.settings), zoom=None)
+    return Predictor(model, mode, settings=settings)
 
 
 def _clicks(count: int) -> str:

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from napari_fbrs.annotation.click_file import MAX_OBJECT, RecordedClick, read_click_rows, read_clicks, write_clicks
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
+from napari_fbrs.strokes import Stroke
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
-clicks = st.lists(st.builds(Click, numbers, numbers, st.booleans()), min_size=1, max_size=4)
+pixels = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=9)
+strokes = st.builds(lambda places, positive: Stroke.of(places, positive=positive), pixels, st.booleans())
+clicks = st.lists(st.builds(Click, numbers, numbers, st.booleans()) | strokes, min_size=1, max_size=4)
 places = st.tuples(st.integers(1, MAX_OBJECT), st.lists(st.integers(0, 10**6), max_size=3).map(tuple))
 
 
@@ -153,3 +156,16 @@ def test_nothing_is_left_where_nothing_could_be_written(tmp_path: Path) -> None:
         write_clicks(path, {(1, ()): [Click(1, 2), None]})  # type: ignore[list-item]
     assert path.read_text() == "as it was"
     assert [p.name for p in tmp_path.iterdir()] == ["clicks.csv"]
+
+
+def test_strokes_are_a_column_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    drawn = Stroke.of([(12, 30), (12, 31), (13, 29)], positive=False)
+    write_clicks(path, {(1, ()): [Click(5, 6), drawn]})
+    assert path.read_text() == "object,row,column,positive,stroke\n1,5,6,1,\n1,12,30,0,12:30-31 13:29-29\n"
+    assert read_clicks(path) == {(1, ()): ClickList.one_by_one([Click(5, 6), drawn])}
+
+
+def test_a_stroke_that_is_none_names_its_line(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "object,row,column,positive,stroke\n1,5,6,1,\n1,5,6,1,12:30\n")
+    assert said == "clicks.csv, line 3: a stroke is written ROW:FIRST-LAST ROW:FIRST-LAST ..., found '12:30'"

@@ -25,7 +25,8 @@ from napari_fbrs.errors import CancelledError
 from napari_fbrs.gui import widget as widget_module
 from napari_fbrs.gui.widget import FBRSWidget
 from napari_fbrs.inference.plane import Crop, Plane
-from napari_fbrs.inference.predictor import Prediction, State
+from napari_fbrs.inference.predictor import Prediction, PredictorSettings, State
+from napari_fbrs.models.checkpoint import ModelSettings
 
 WAIT = 60_000  # milliseconds; only ever waited for when something is broken
 
@@ -59,6 +60,7 @@ class DiscPredictor:
     def __init__(self) -> None:
         self.model = SimpleNamespace(device=torch.device("cpu"), name="discs", fingerprint="discs")
         self.mode = ""
+        self.settings: PredictorSettings | None = None
         self.calls: list[tuple[Click, ...]] = []
         self.states: list[State | None] = []
         self.planes: list[Plane] = []
@@ -201,10 +203,11 @@ def bench(make_napari_viewer: Any, qtbot: Any) -> Iterator[Bench]:
 def discs(monkeypatch: pytest.MonkeyPatch) -> DiscPredictor:
     """Exchange the model of a bench for discs."""
     predictor = DiscPredictor()
-    monkeypatch.setattr(widget_module, "load_model", lambda _name, _device: None)
+    model = SimpleNamespace(settings=ModelSettings())
+    monkeypatch.setattr(widget_module, "load_model", lambda _name, _device: model)
 
-    def in_mode(_model: object, mode: str) -> DiscPredictor:
-        predictor.mode = mode
+    def in_mode(_model: object, mode: str, *, settings: PredictorSettings | None = None) -> DiscPredictor:
+        predictor.mode, predictor.settings = mode, settings
         return predictor
 
     monkeypatch.setattr(widget_module, "Predictor", in_mode)

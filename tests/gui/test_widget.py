@@ -188,6 +188,35 @@ def test_another_mode_keeps_the_clicks_and_computes_anew(disc_bench, discs):
     assert len(disc_bench.annotator.layers.positive.data) == 1
 
 
+def test_zoom_switched_off_keeps_the_clicks_and_computes_anew(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    clicks, calls = discs.calls[-1], len(discs.calls)
+    assert discs.settings is None  # what suits the model
+    disc_bench.widget.zoom.click()
+    disc_bench.wait(disc_bench.widget.start_button.isEnabled)
+    disc_bench.settle()
+    assert discs.settings.zoom is None
+    assert discs.settings.first_look
+    assert discs.calls[calls:][-1] == clicks
+    assert disc_bench.labels[40, 50] == 1
+    assert len(disc_bench.annotator.layers.positive.data) == 2
+    disc_bench.widget.zoom.click()
+    disc_bench.wait(disc_bench.widget.start_button.isEnabled)
+    assert discs.settings is None
+
+
+def test_without_zoom_the_whole_image_is_looked_at(coins_bench):
+    coins_bench.widget.zoom.click()
+    coins_bench.wait(coins_bench.widget.start_button.isEnabled)
+    coins_bench.click(118, 106)
+    coins_bench.settle()
+    prediction = coins_bench.annotator.result.prediction
+    assert prediction.crop.shape == prediction.shape == (303, 384)
+    assert coins_bench.labels[118, 106] == 1
+
+
 def test_sliders_show_the_settings_of_what_is_shown(disc_bench):
     widget = disc_bench.widget
     disc_bench.click(40, 50)

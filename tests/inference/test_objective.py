@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,3 +127,39 @@ def test_regularisation_by_hand():
     scale, bias = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 0.0])
     assert float(regularisation(scale, bias)) == pytest.approx(1e-3 * (1 + 4 + 10 * 9), rel=1e-6)
     assert float(regularisation(torch.zeros(2), torch.zeros(2))) == 0
+
+
+def test_a_stroke_constrains_all_its_pixels():
+    drawn = np.array([[1, 1], [1, 2], [2, 2]])
+    masks = ClickMasks([], (5, 7), flip=True, device=CPU, strokes=[(drawn, True), (np.array([[4, 6]]), False)])
+    assert pixels(masks.positive, 0) == {(1, 1), (1, 2), (2, 2)}
+    assert pixels(masks.positive, 1) == {(1, 5), (1, 4), (2, 4)}
+    assert pixels(masks.negative, 1) == {(4, 0)}
+    assert {tuple(place) for patch in masks.patches for place in patch.tolist()} == {
+        (half, int(row), int(column))
+        for half in (0, 1)
+        for mask in (masks.positive, masks.negative)
+        for row, column in mask[half, 0].nonzero()
+    }
+
+
+def test_a_long_stroke_weighs_no_more_than_four_clicks():
+    everywhere = np.argwhere(np.ones((30, 40)))
+    masks = ClickMasks([Click(5, 5)], (30, 40), flip=False, device=CPU, strokes=[(everywhere, True)])
+    assert masks.positive[0, 0, 5, 5] == 1
+    assert float(masks.positive.sum()) == pytest.approx(9 + (1200 - 9) * 36 / 1200)
+    probability = torch.ones((1, 1, 30, 40))
+    probability[0, 0, 4:7, 4:7] = 0  # the click's square alone is wrong
+    assert float(masks.loss(probability)) == pytest.approx(9 / float(masks.positive.sum()), rel=1e-4)
+
+
+def test_most_of_a_stroke_is_enough():
+    drawn = np.argwhere(np.ones((4, 10)))
+    masks = ClickMasks([], (10, 10), flip=False, device=CPU, strokes=[(drawn, False)])
+    probability = torch.zeros((1, 1, 10, 10))
+    assert masks.met(probability)
+    probability[0, 0, 0, :4] = 1  # a tenth of it
+    assert masks.pixels_met(probability)
+    assert not masks.met(probability)
+    probability[0, 0, 0, 4] = 1
+    assert not masks.pixels_met(probability)

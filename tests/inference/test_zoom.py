@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from napari_fbrs.clicks import Click
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.zoom import Zoom, bounding_box, crop_iou, holds_positives, resized_shape, to_crop
+from napari_fbrs.inference.zoom import (
+    Zoom,
+    bounding_box,
+    crop_iou,
+    holds_positives,
+    resized_shape,
+    stroke_to_crop,
+    to_crop,
+)
+from napari_fbrs.strokes import Stroke
 
 BOX = Crop(100, 149, 200, 299)
 SHAPE = (500, 600)
@@ -132,3 +141,27 @@ def test_bounding_boxes():
     mask[2, 3] = mask[4, 6] = True
     assert bounding_box(mask, Crop(10, 15, 20, 27)) == Crop(12, 14, 23, 26)
     assert bounding_box(np.ones((2, 2), bool), Crop(0, 1, 0, 1)) == Crop(0, 1, 0, 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 19), st.integers(0, 29)), min_size=1, max_size=30),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+)
+def test_strokes_in_a_crop(places: list[tuple[int, int]], size: tuple[int, int]):
+    stroke, crop = Stroke.of(places), Crop(4, 15, 6, 25)
+    covered = {tuple(pixel) for pixel in stroke_to_crop(stroke, crop, size).tolist()}
+    assert all(0 <= row < size[0] and 0 <= column < size[1] for row, column in covered)
+    inside = [(r, c) for r, c in places if 4 <= r <= 15 and 6 <= c <= 25]
+    assert bool(covered) is bool(inside)  # thin strokes are not lost, what lies outside is
+    for click in to_crop([Click(r, c) for r, c in inside], crop, size):
+        assert (min(click.pixel[0], size[0] - 1), min(click.pixel[1], size[1] - 1)) in covered
+
+
+def test_an_enlarged_stroke_has_no_gaps():
+    crop = Crop(10, 19, 20, 39)
+    covered = stroke_to_crop(Stroke.of([(12, column) for column in range(25, 35)]), crop, (50, 100))
+    rows, columns = covered[:, 0], covered[:, 1]
+    assert set(rows.tolist()) == set(range(rows.min(), rows.max() + 1))
+    assert len(set(rows.tolist())) in (5, 6)
+    assert set(columns[rows == 10].tolist()) == set(range(columns.min(), columns.max() + 1))
+    assert 48 <= len(set(columns.tolist())) <= 52
