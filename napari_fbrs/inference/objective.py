@@ -106,24 +106,29 @@ class ClickMasks:
 
     def met(self, probability: Tensor) -> bool:
         """Whether every pixel of every click's square, and of every stroke, is on its side of the threshold."""
-        return _on_their_sides(probability, self.positive > 0, self.negative > 0)
+        return bool(self.judged(probability)[0])
 
     def pixels_met(self, probability: Tensor) -> bool:
         """Whether every pixel clicked, and most of those drawn on, are on their side of the threshold."""
-        return _on_their_sides(probability, self._positive_pixels, self._negative_pixels) and (
-            _mostly((1 - probability) >= 1 - THRESHOLD, self._positive_strokes)
-            and _mostly(probability >= THRESHOLD, self._negative_strokes)
+        return bool(self.judged(probability)[1])
+
+    def judged(self, probability: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `met` and `pixels_met` say, without waiting for the device."""
+        pixels = _on_their_sides(probability, self._positive_pixels, self._negative_pixels)
+        strokes = _mostly((1 - probability) >= 1 - THRESHOLD, self._positive_strokes) & _mostly(
+            probability >= THRESHOLD, self._negative_strokes
         )
+        return _on_their_sides(probability, self.positive > 0, self.negative > 0), pixels & strokes
 
 
-def _on_their_sides(probability: Tensor, positive: Tensor, negative: Tensor) -> bool:
+def _on_their_sides(probability: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     off = ((1 - probability) * positive).amax()
     on = (probability * negative).amax()
-    return bool((off < 1 - THRESHOLD) & (on < THRESHOLD))
+    return (off < 1 - THRESHOLD) & (on < THRESHOLD)
 
 
-def _mostly(wrong: Tensor, drawn: Tensor) -> bool:
-    return bool((wrong * drawn).sum() <= STROKE_SLACK * drawn.sum())
+def _mostly(wrong: Tensor, drawn: Tensor) -> Tensor:
+    return (wrong * drawn).sum() <= STROKE_SLACK * drawn.sum()
 
 
 def _tiles(places: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

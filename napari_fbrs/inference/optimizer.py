@@ -13,12 +13,16 @@ from scipy import optimize
 from torch import Tensor
 
 from napari_fbrs.errors import CancelledError, PredictionError
+from napari_fbrs.inference.lbfgs import minimise
 from napari_fbrs.inference.neighbourhoods import Neighbourhoods
 from napari_fbrs.inference.objective import THRESHOLD, ClickMasks, regularisation
 from napari_fbrs.models.network import Features, InteractiveNetwork
 
 _UNCHANGED_IOU = 0.99
 _UNCHANGED = 0.02  # of probabilities at the clicks
+_EVALUATIONS = 20
+_UNASKED = 4  # evaluations of a GPU between two questions of the host
+_NO_NUMBER = "the network's output was not a number; choose another model or device"
 
 Variables = npt.NDArray[np.float32]
 
@@ -121,18 +125,13 @@ class Objective:
 
     def __call__(self, x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         """Return loss and gradient at `x`, scales then biases (or the input's bias); zeros where it is good enough."""
-        if self._cancelled():
-            raise CancelledError("a newer click came")
-        values = torch.from_numpy(x.astype(np.float32)).to(self._features.x.device).requires_grad_()
-        with torch.enable_grad():
-            logits = self._near.logits(*values.chunk(2)) if self._near else self.logits(values)
-            probability = torch.sigmoid(logits)
-            price = regularisation(values) if self._features.cut.is_input else regularisation(*values.chunk(2))
-            loss = self._masks.loss(probability) + price
+        self.stop_if_cancelled()
+        values = torch.from_numpy(x.astype(np.float32)).to(self.device).requires_grad_()
+        loss, probability = self._loss(values)
         value = float(loss.detach())
         if math.isfinite(value) and (self.best is None or value < self.best[0]):
             self.best = (value, x.astype(np.float32))
-        if self._good_enough(probability.detach()):
+        if bool(self._good_enough(probability)):
             gradient = np.zeros_like(x)
         else:
             (derivative,) = torch.autograd.grad(loss, values)
@@ -140,20 +139,44 @@ class Objective:
         self.evaluations.append(Evaluation(value, float(np.linalg.norm(gradient))))
         return value, gradient
 
-    def _good_enough(self, probability: Tensor) -> bool:
-        # Once the pixels clicked are right, a wrong one beside them is not worth what a step may do elsewhere.
-        if self._masks.met(probability) or (self._near and self._masks.pixels_met(probability)):
-            return True
-        previous, self._last = self._last, probability
-        if previous is None or (self._insist and not self._masks.pixels_met(probability)):
-            return False
+    def tensors(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return loss, gradient and whether it is good enough, without waiting for the device."""
+        values = values.detach().requires_grad_()
+        loss, probability = self._loss(values)
+        enough = self._good_enough(probability)
+        (gradient,) = torch.autograd.grad(loss, values)
+        return loss.detach(), gradient, enough
+
+    def stop_if_cancelled(self) -> None:
+        """Raise `CancelledError` where somebody has said so."""
+        if self._cancelled():
+            raise CancelledError("a newer click came")
+
+    @torch.enable_grad()
+    def _loss(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss, and the probabilities it was computed from."""
+        logits = self._near.logits(*values.chunk(2)) if self._near else self.logits(values)
+        probability = torch.sigmoid(logits)
+        price = regularisation(values) if self._features.cut.is_input else regularisation(*values.chunk(2))
+        return self._masks.loss(probability) + price, probability.detach()
+
+    def _good_enough(self, probability: Tensor) -> Tensor:
+        met, right = self._masks.judged(probability)
         if self._near:
-            return float((probability - previous).abs().max()) < _UNCHANGED
-        return _iou(probability > THRESHOLD, previous > THRESHOLD) > _UNCHANGED_IOU
+            # Once the pixels clicked are right, a wrong one beside them is not worth what a step may do elsewhere.
+            met = met | right
+        previous, self._last = self._last, probability
+        if previous is None:
+            return met
+        if self._near:
+            unchanged = (probability - previous).abs().max() < _UNCHANGED
+        else:
+            unchanged = _iou(probability > THRESHOLD, previous > THRESHOLD) > _UNCHANGED_IOU
+        return met | (unchanged & right if self._insist else unchanged)
 
 
 def optimise(objective: Objective, start: Variables) -> Optimum:
-    """Minimise an objective with SciPy's L-BFGS-B, with the published settings.
+    """Minimise an objective with L-BFGS: on a CPU with SciPy's, with the published settings, else on the device.
 
     Parameters
     ----------
@@ -162,15 +185,43 @@ def optimise(objective: Objective, start: Variables) -> Optimum:
     start : ndarray of float32
         Where to start: zeros, or the optimum of the click before.
     """
-    optimize.fmin_l_bfgs_b(objective, start.astype(np.float64), m=20, factr=0, pgtol=1e-8, maxfun=20, maxiter=40)
+    return (
+        optimise_on_device(objective, start)
+        if objective.device.type == "cuda"
+        else optimise_with_scipy(objective, start)
+    )
+
+
+def optimise_with_scipy(objective: Objective, start: Variables) -> Optimum:
+    """Minimise an objective with SciPy's L-BFGS-B, with the published settings; see `optimise`."""
+    optimize.fmin_l_bfgs_b(
+        objective, start.astype(np.float64), m=20, factr=0, pgtol=1e-8, maxfun=_EVALUATIONS, maxiter=40
+    )
     if objective.best is None:
-        raise PredictionError("the network's output was not a number; choose another model or device")
+        raise PredictionError(_NO_NUMBER)
     _, variables = objective.best
     with torch.no_grad():
         logits = objective.logits(torch.from_numpy(variables).to(objective.device))
     return Optimum(logits, variables, tuple(objective.evaluations))
 
 
-def _iou(a: Tensor, b: Tensor) -> float:
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 1.0
+def optimise_on_device(objective: Objective, start: Variables) -> Optimum:
+    """Minimise an objective where it is computed, without a round trip to the host an evaluation; see `optimise`."""
+    minimum = minimise(
+        objective.tensors,
+        torch.from_numpy(start).to(objective.device),
+        evaluations=_EVALUATIONS,
+        every=_UNASKED if objective.device.type == "cuda" else 1,
+        pause=objective.stop_if_cancelled,
+    )
+    with torch.no_grad():
+        logits = objective.logits(minimum.x)
+    if not math.isfinite(float(minimum.value)):
+        raise PredictionError(_NO_NUMBER)
+    told = torch.stack((minimum.values, minimum.norms), dim=1).tolist()
+    return Optimum(logits, minimum.x.cpu().numpy(), tuple(Evaluation(value, norm) for value, norm in told))
+
+
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    union = (a | b).sum()
+    return torch.where(union > 0, (a & b).sum() / union.clamp_min(1), 1.0)

@@ -106,3 +106,15 @@ def test_threads_agree_on_the_budget(work: list[tuple[int, Value]]):
     assert all(value in {v for k, v in work if k == key} for (key, _), value in zip(work, found, strict=True))
     assert cache.nbytes <= BUDGET
     assert cache.hits + cache.misses == len(work)
+
+
+def test_ten_thousand_planes_stay_within_the_budget():
+    cache, most = ByteCache(1_000_000), 0
+    for plane in range(10_000):
+        for crop in range(2):
+            cache.get((plane, crop), lambda: Value(3_000))
+            cache.get((plane, crop), lambda: Value(3_000))
+            most = max(most, cache.nbytes)
+    assert 990_000 < most <= 1_000_000
+    assert len(cache) == 333
+    assert (cache.hits, cache.misses) == (20_000, 20_000)

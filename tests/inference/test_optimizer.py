@@ -10,7 +10,7 @@ from torch import Tensor
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import CancelledError, PredictionError
 from napari_fbrs.inference.objective import ClickMasks, regularisation
-from napari_fbrs.inference.optimizer import Objective, optimise
+from napari_fbrs.inference.optimizer import Objective, optimise, optimise_on_device, optimise_with_scipy
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate
 
 CPU = torch.device("cpu")
@@ -202,3 +202,47 @@ def test_the_features_are_not_changed():
     before = features.x.clone()
     optimise(Objective(Sum(4.0), features, masks_of(Click(5, 2), Click(5, 9, positive=False))), start(2))
     assert torch.equal(features.x, before)
+
+
+def hard_case(local: bool) -> tuple[Objective, ClickMasks]:
+    network, features = LocalSum(4.0), features_of(halves(1.0, -1.0), torch.full(SIZE, 2.0))
+    masks = masks_of(Click(5, 2), Click(5, 9, positive=False))
+    return Objective(network, features, masks, insist=True, local=local), masks
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_on_the_device_the_clicks_are_met_like_scipys(local: bool):
+    optima = []
+    for solve in (optimise_with_scipy, optimise_on_device):
+        objective, masks = hard_case(local)
+        optima.append(solve(objective, start(2)))
+        assert masks.met(torch.sigmoid(optima[-1].logits))
+    scipys, ours = optima
+    assert ours.variables.dtype == np.float32
+    assert ours.evaluations[0].loss == pytest.approx(scipys.evaluations[0].loss, rel=1e-6)
+    assert len(ours.evaluations) <= 20
+    assert ours.evaluations[-1].gradient_norm == 0  # good enough
+    assert torch.equal(ours.logits > 0, scipys.logits > 0)
+
+
+def test_on_the_device_it_gets_as_far_as_scipys_does():
+    generator = torch.Generator().manual_seed(0)
+    features = Features(torch.randn((1, 16, *SIZE), generator=generator), (), Cut.B, SIZE)
+    clicks = [Click(r, c, (r + c) % 2 == 0) for r in range(1, 12, 3) for c in range(1, 12, 3)]
+    scipys, ours = (
+        solve(Objective(Sum(), features, masks_of(*clicks), insist=True), start(16))
+        for solve in (optimise_with_scipy, optimise_on_device)
+    )
+    lowest = [min(evaluation.loss for evaluation in optimum.evaluations) for optimum in (scipys, ours)]
+    assert lowest[0] < 0.8 * scipys.evaluations[0].loss
+    assert lowest[1] <= 1.1 * lowest[0]
+
+
+def test_on_the_device_it_can_be_called_off_and_fails_alike():
+    network, features = Sum(4.0), features_of(halves(1.0, -1.0), torch.full(SIZE, 2.0))
+    masks = masks_of(Click(5, 2), Click(5, 9, positive=False))
+    objective = Objective(network, features, masks, lambda: network.decodes >= 2)
+    with pytest.raises(CancelledError):
+        optimise_on_device(objective, start(2))
+    with pytest.raises(PredictionError, match="not a number"):
+        optimise_on_device(Objective(Sum(math.nan), features, masks), start(2))

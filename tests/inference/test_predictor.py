@@ -517,3 +517,58 @@ def test_variables_are_carried_to_the_next_click():
     assert third.evaluations[0].loss != second.evaluations[0].loss
     assert len(third.evaluations) <= len(second.evaluations)
     np.testing.assert_array_equal(third.state.variables, second.state.variables)  # met at once
+
+
+def test_the_first_looks_go_through_the_network_together(network: BrightNetwork):
+    image = np.zeros((600, 600), np.uint8)
+    image[300:312, 300:312] = 200
+    predictor = Predictor(model_of(network))
+    plane = predictor.prepare(image)
+    predictor.predict(plane, [Click(305, 305)])
+    assert [len(points) for points in network.points] == [4, 2, 2]  # 16 to 128 pixels; 256 and the plane; the crop
+    passes = network.passes
+    predictor.predict(plane, [Click(305, 305)])
+    assert network.passes == passes
+
+
+def test_looks_do_not_depend_on_their_company(bundled: Model):
+    settings = replace(PredictorSettings.of_model(bundled.settings), half=False)
+    together, alone = (Predictor(bundled, settings=settings) for _ in range(2))
+    plane = together.prepare(data.coins())
+    crops = [Crop(80, 80 + side, 230, 230 + side) for side in (63, 95, 127)]
+    timings = {"read": 0.0, "embed": 0.0}
+    click, going_on = [Click(119, 271)], lambda: False
+    looks = together._looks(plane, crops, click, timings, going_on)
+    for crop, look in zip(crops, looks, strict=True):
+        (one,) = alone._looks(plane, [crop], click, timings, going_on)
+        np.testing.assert_allclose(look, one, atol=1e-4)
+
+
+def test_folded_networks_give_the_same_masks(bundled: Model):
+    shipped = replace(PredictorSettings.of_model(bundled.settings), half=False)
+    clicks = [Click(119, 271), Click(119, 300, positive=False), Click(100, 262)]
+    folded, plain = (
+        rounds_of(Predictor(bundled, settings=replace(shipped, folded=fold)), data.coins(), clicks)
+        for fold in (True, False)
+    )
+    assert shipped.folded
+    for one, other in zip(folded, plain, strict=True):
+        both, either = one.mask() & other.mask(), one.mask() | other.mask()
+        assert np.count_nonzero(both) > 0.995 * np.count_nonzero(either) > 0
+
+
+def test_a_mask_kept_is_the_one_computed(small: Model):
+    predictor = Predictor(small)
+    *_, prediction = rounds_of(predictor, two_squares(), CLICKS[:2])
+    for threshold in (0.3, 0.5):
+        np.testing.assert_array_equal(prediction.crop_mask(threshold), prediction.crop_probability > threshold)
+    prediction.crop_mask(0.5)[:] = True  # the caller's own
+    np.testing.assert_array_equal(prediction.crop_mask(0.5), prediction.crop_probability > 0.5)
+
+
+def test_memory_is_counted_once(small: Model):
+    first, second = rounds_of(Predictor(small), two_squares(), CLICKS[:2])
+    assert first.state.prior.probability is first.network_probability
+    bits = (first.crop.shape[0] * first.crop.shape[1] + 7) // 8
+    assert first.nbytes == first.network_probability.nbytes + bits
+    assert second.nbytes > second.network_probability.nbytes + second.state.variables.nbytes
