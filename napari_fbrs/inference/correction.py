@@ -16,9 +16,6 @@ from napari_fbrs.inference.prior import Prior
 
 Mask = npt.NDArray[np.bool_]
 
-_NECK = 0.04  # of the mask's size (the root of its area): changes joined by less than twice that are told apart
-_WIDEST_NECK = 6  # pixels
-
 
 def state_from(crop: Crop, pixels: Mask, variables: Variables | None = None) -> State:
     """Return the state of an object whose mask is known, for the first prediction that corrects it.
@@ -48,49 +45,14 @@ def middle(pixels: Mask) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def merged(before: Mask, after: Mask, clicks: Sequence[Click], corner: tuple[int, int] = (0, 0)) -> Mask:
-    """Return a mask in which only those changes were made that a click asks for.
-
-    The pixels in which two masks differ fall into parts: connected ones, told apart where only a narrow neck joins
-    them. A part is taken over if one of the clicks lies in it (as FocalClick's progressive merge, Chen et al. 2022,
-    takes the part with the last click). So a mask is respected away from the clicks.
-
-    Parameters
-    ----------
-    before, after : ndarray of bool, shape (H, W)
-        The mask that was there, and the prediction.
-    clicks : sequence of Click
-        Those outside ask for nothing; a stroke asks with every pixel.
-    corner : tuple of int, optional
-        Row and column, where the clicks are counted, of the first pixel of these arrays.
-    """
-    neck = min(_WIDEST_NECK, round(_NECK * float(np.sqrt(np.count_nonzero(before)))))
-    asked = np.zeros_like(before)
-    for sign, changed in ((True, after & ~before), (False, before & ~after)):
-        pixels = np.concatenate([np.zeros((0, 2), int), *(c.pixels - corner for c in clicks if c.positive is sign)])
-        pixels = pixels[((pixels >= 0) & (pixels < before.shape)).all(axis=1)]
-        asked |= _parts_at(changed, pixels[changed[tuple(pixels.T)]], neck)
-    return before ^ asked
-
-
-def _parts_at(changed: Mask, pixels: npt.NDArray[np.int64], neck: int) -> Mask:
-    """Return the parts of a change that hold these pixels of it, shape (N, 2)."""
-    if not len(pixels):
-        return np.zeros_like(changed)
-    inner = ndimage.distance_transform_edt(np.pad(changed, 1))[1:-1, 1:-1] > neck
-    parts, _ = ndimage.label(inner)
-    whole, _ = ndimage.label(changed)
-    part, around = parts[tuple(pixels.T)], whole[tuple(pixels.T)]
-    out = np.isin(whole, around[part == 0])  # in a part that is narrow everywhere, or in a neck
-    for label in np.unique(part[part > 0]):
-        out |= (ndimage.distance_transform_edt(parts != label) <= neck + 1) & changed
-    return out
-
-
 def corrected(
     crop_before: Crop, before: Mask, crop_after: Crop, after: Mask, clicks: Sequence[Click]
 ) -> tuple[Crop, Mask]:
-    """Return a mask with the changes that clicks ask for, see `merged`, and the crop it is given in.
+    """Return a mask in which only those changes were made that a click asks for, and the crop it is given in.
+
+    The pixels in which the two masks differ fall into connected parts. A part is taken over if there is a click in it
+    that wants its pixels as predicted (as FocalClick's progressive merge, Chen et al. 2022, takes the part with the
+    last click). So a mask is respected away from the clicks.
 
     Parameters
     ----------
@@ -106,7 +68,21 @@ def corrected(
     old[_shifted(crop_before, crop).slices] = before
     new = old.copy()
     new[_shifted(crop_after, crop).slices] = after
-    return crop, merged(old, new, clicks, (crop.row_min, crop.column_min))
+    return crop, old ^ _asked_for(old, new, crop, clicks)
+
+
+def _asked_for(old: Mask, new: Mask, crop: Crop, clicks: Sequence[Click]) -> Mask:
+    """Return the pixels of those parts of a change that hold a click which wants them."""
+    parts, count = ndimage.label(old != new, np.ones((3, 3)))
+    wanted = np.zeros(count + 1, dtype=bool)
+    for click in clicks:
+        pixels = click.pixels - (crop.row_min, crop.column_min)
+        pixels = pixels[((pixels >= 0) & (pixels < crop.shape)).all(axis=1)]
+        here = tuple(pixels.T)
+        wanted[parts[here][new[here] == click.positive]] = True
+    wanted[0] = False
+    asked: Mask = wanted[parts]
+    return asked
 
 
 def _shifted(inner: Crop, outer: Crop) -> Crop:
