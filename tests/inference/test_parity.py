@@ -71,8 +71,10 @@ def test_the_first_optimisation_agrees(parity_resnet34, predicted, mode: str, vi
     )
 
 
-@pytest.mark.parametrize("mode", ["f-BRS-A", "RGB-BRS", "DistMap-BRS"])
-def test_the_first_evaluation_agrees(parity_resnet34, predicted, monkeypatch: pytest.MonkeyPatch, mode: str):
+@pytest.mark.parametrize(
+    ("mode", "view"), [("f-BRS-A", "full"), ("f-BRS-A", "zoom"), ("RGB-BRS", "full"), ("DistMap-BRS", "full")]
+)
+def test_the_first_evaluation_agrees(parity_resnet34, predicted, monkeypatch: pytest.MonkeyPatch, mode: str, view: str):
     def only_the_start(objective: Objective, start: Variables) -> Optimum:
         objective(start.astype(np.float64))
         _, variables = objective.best
@@ -80,9 +82,10 @@ def test_the_first_evaluation_agrees(parity_resnet34, predicted, monkeypatch: py
 
     # Where the path goes from there is chaotic in the last bits.
     monkeypatch.setattr("napari_fbrs.inference.predictor.optimise", only_the_start)
-    _, second = predicted(mode, "full", 2)
+    _, second = predicted(mode, view, 2)
     (start,) = second.evaluations
-    expected = parity_resnet34.data[f"{mode}/full/1/loss_gradnorm"][0]
+    expected = parity_resnet34.data[f"{mode}/{view}/1/loss_gradnorm"][0]
+    assert crop_of(second.state.crop) == parity_resnet34.data[f"{mode}/{view}/1/roi"].tolist()
     np.testing.assert_allclose([start.loss, start.gradient_norm], expected, rtol=1e-3)
 
 

@@ -22,6 +22,7 @@ from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, Predic
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.precision import fast_bfloat16
+from napari_fbrs.strokes import Stroke
 
 CLICKS = [Click(30, 40), Click(12, 50, positive=False), Click(44, 30), Click(30, 70, positive=False)]
 
@@ -134,17 +135,25 @@ def test_the_same_bits_again(small: Model):
         assert digest(list(predictor.replay(plane, ClickList.one_by_one(CLICKS[:3])))) == first
 
 
+def every_mode(model: Model) -> str:
+    """Return a digest of what every mode gives for clicks and a stroke."""
+    stroke = Stroke.of([(row, 3 * row) for row in range(8, 30)], positive=False)
+    small = replace(model, settings=ModelSettings(96, 24))
+    return "".join(digest(rounds_of(Predictor(small, mode), two_squares(), [*CLICKS[:2], stroke])) for mode in MODES)
+
+
 def test_the_same_bits_in_another_process(bundled: Model):
     code = (
         "import test_predictor as t; from napari_fbrs import Predictor, load_model; import torch;"
         f"torch.set_num_threads({torch.get_num_threads()});"
-        "print(t.digest(t.rounds_of(Predictor(load_model('default', 'cpu')), t.two_squares())))"
+        "model = load_model('default', 'cpu');"
+        "print(t.digest(t.rounds_of(Predictor(model), t.two_squares())), t.every_mode(model))"
     )
     path = os.pathsep.join(filter(None, sys.path))
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
     )
-    assert run.stdout.strip() == digest(rounds_of(Predictor(bundled), two_squares()))
+    assert run.stdout.split() == [digest(rounds_of(Predictor(bundled), two_squares())), every_mode(bundled)]
 
 
 def test_the_same_bits_in_threads(small: Model):

@@ -9,7 +9,7 @@ import torch
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.inference.plane import Crop, make_plane
-from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.hrnet import HRNet, HRNetArchitecture
 from napari_fbrs.models.network import Cut, Features
@@ -92,6 +92,7 @@ def test_without_refinement_every_click_agrees(parity_hrnet18, first: Prediction
         ("f-BRS-A", "full", 2),
         ("f-BRS-B", "full", 3),
         ("f-BRS-C", "full", 3),
+        ("f-BRS-A", "zoom", 2),
         ("f-BRS-B", "zoom", 2),
         ("f-BRS-C", "zoom", 2),
     ],
@@ -172,7 +173,7 @@ def test_a_logit_after_the_attention_needs_its_own_features_alone(network: HRNet
     torch.testing.assert_close(network.logits(part), network.logits(features)[..., 3:5, 6:7])
 
 
-@pytest.mark.parametrize("mode", ["NoBRS", "f-BRS-A", "f-BRS-B", "f-BRS-C"])
+@pytest.mark.parametrize("mode", MODES)
 def test_every_mode_works_with_the_settings_of_a_model(network: HRNet, mode: str):
     model = Model("tiny", network, ModelSettings(64, 16), "tiny", torch.device("cpu"))
     predictor = Predictor(model, mode)
