@@ -58,6 +58,7 @@ examples:
 """
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 _DEMO_MODULE = "napari_fbrs.gui.demo"
+_HEARTBEAT_MODULE = "napari_fbrs.gui.heartbeat"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -348,7 +349,7 @@ def _add_demo(commands: Commands[_Parser]) -> None:
 def _demo(args: argparse.Namespace) -> int:
     if args.headless or not _has_display():
         return _demo_to_files(args)
-    return _demo_in_napari()
+    return _in_napari(_DEMO_MODULE)
 
 
 def _has_display() -> bool:
@@ -357,10 +358,11 @@ def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _demo_in_napari() -> int:
+def _in_napari(module: str, *options: str) -> int:
+    """Run a module that opens a window, in a process of its own."""
     if not any(importlib.util.find_spec(binding) for binding in _QT_BINDINGS):
         raise InputError('napari needs Qt to open a window: pip install "napari-fbrs[all]", or use demo --headless')
-    status = subprocess.run([sys.executable, "-m", _DEMO_MODULE], check=False).returncode
+    status = subprocess.run([sys.executable, "-m", module, *options], check=False).returncode
     if status:
         raise InputError(f"napari ended with status {status}; `napari-fbrs demo --headless` needs no window")
     return 0
@@ -517,11 +519,28 @@ def _add_benchmark(commands: Commands[_Parser], *, named: bool) -> None:
         description="Measure what a click costs in every mode, beside RGB-BRS, f-BRS done the published way, the "
         "random walker and (where transformers is installed) a SAM with random weights.",
     )
+    window = parts.add_parser(
+        "window",
+        help="how long clicks hold up the window",
+        description="Click in a window with the plugin and in napari alone, and tell how long its thread is held.",
+    )
+    window.add_argument("--clicks", type=int, default=200, metavar="N", help="how many (default: 200)")
+    window.add_argument("--side", type=int, default=2048, metavar="PIXELS", help="of the picture (default: 2048)")
+    window.add_argument("--json", type=Path, metavar="OUT", help="write every figure here as well")
+    window.set_defaults(run=_benchmark_window)
     if named:
         from napari_fbrs.evaluation.latency import command
 
         command.add_arguments(latency)
         latency.set_defaults(run=_benchmark_latency)
+
+
+def _benchmark_window(args: argparse.Namespace) -> int:
+    if not _has_display():
+        raise InputError("a window needs a display; without one, run it under xvfb-run")
+    options = ["--clicks", str(args.clicks), "--side", str(args.side)]
+    options += ["--json", str(args.json)] if args.json else []
+    return _in_napari(_HEARTBEAT_MODULE, *options)
 
 
 def _benchmark_latency(args: argparse.Namespace) -> int:

@@ -296,6 +296,25 @@ class Session:
             mask = PlaneMask.pack(box, pixels[row : row + box.shape[0], column : column + box.shape[1]])
         return Result(place, refinement, prediction, mask, contradicted(prediction.clicks, pixels, crop))
 
+    def warm_up(
+        self,
+        plane: PlaneIndex,
+        limits: tuple[float, float] | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Do ahead what a first click on a plane needs; may run where `compute` runs, not beside it.
+
+        Parameters
+        ----------
+        plane : PlaneIndex
+            Resolved.
+        limits : tuple of float, optional
+            Intensities shown as black and white.
+        cancelled : callable, optional
+            When it answers True, `CancelledError` is raised.
+        """
+        self._predictor.warm_up(self._plane(plane, limits), cancelled=cancelled)
+
     def show(self, result: Result) -> bool:
         """Write a mask into the labels; return False, writing nothing, if its refinement is not the current one now."""
         place = result.place

@@ -171,6 +171,8 @@ def _written(name: str, value: float) -> str:
 
 def aligned(lines: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """Yield a table of the values that lines have by column: the heads, then the lines."""
+    if not lines:
+        return
     columns = list(dict.fromkeys(name for line in lines for name in line))
     widths = [max(len(text) for text in (name, *(line.get(name, "") for line in lines))) for name in columns]
     for line in ({name: name for name in columns}, *lines):

@@ -27,6 +27,7 @@ from napari_fbrs.strokes import Stroke
 
 _SESSION = "napari-fbrs session"  # key in the metadata of a Labels layer: lives as long as the masks do
 _ADDED = "added"
+_SETTLED = 150  # milliseconds that a plane is displayed before anything is done ahead for it
 _CHANGES = (_ADDED, "removed", "changed")
 
 
@@ -79,15 +80,23 @@ class Annotator(QObject):
         self.worker.returned.connect(self._show)
         self.worker.failed.connect(self._fail)
         self.worker.idle.connect(self.changed)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED)
+        self._settled.timeout.connect(self.warm_up)
+        viewer.dims.events.point.connect(self._plane_changed)
         for points in self.clicks:
             points.events.data.connect(self._points_changed)
         layers.labels.events.paint.connect(self._painted)
         self.read_points()
         self._write_points(strokes=False)  # their layer may be there, and is for the widget to find
+        self._settled.start()
 
     def close(self) -> None:
         """Stop computing and listening; layers stay as they are."""
         self.worker.close()
+        self._settled.stop()
+        self.viewer.dims.events.point.disconnect(self._plane_changed)
         self.clicks.mark(())
         self.clicks.deselect()
         for points in self.clicks:
@@ -95,6 +104,9 @@ class Annotator(QObject):
         self.layers.labels.events.paint.disconnect(self._painted)
         if self.strokes is not None:
             self.strokes.layer.events.paint.disconnect(self._stroke_painted)
+
+    def _plane_changed(self, _event: Event) -> None:
+        self._settled.start()
 
     @property
     def busy(self) -> bool:
@@ -312,6 +324,23 @@ class Annotator(QObject):
         self._mark_unmet()
         self.changed.emit()
 
+    def warm_up(self) -> None:
+        """Do ahead, in a thread, what the first click on the plane displayed will need."""
+        try:
+            place = self.place()
+        except InputError:  # a view in which nothing can be clicked
+            return
+        if not self.session.refinement(place).clicks:
+            limits, warm_up = self._limits(), self.session.warm_up
+            self.worker.submit_quietly(lambda cancelled: warm_up(place.plane, limits, cancelled))
+
+    def _limits(self) -> tuple[float, float] | None:
+        """Return the intensities that the image layer shows as black and white; None for colours."""
+        if self.layers.image.rgb:
+            return None
+        low, high = self.layers.image.contrast_limits
+        return float(low), float(high)
+
     def _mark_unmet(self) -> None:
         """Show which clicks their masks contradict; those of masks not computed yet stay as they are."""
         for place in self.session.places(self.session.object):
@@ -344,6 +373,7 @@ class Annotator(QObject):
         """Compute with another model; the mask displayed is computed anew, others when they are clicked again."""
         self.session.predictor = predictor
         self._on_plane(self.session.outdate)
+        self._settled.start()
 
     def next_object(self) -> None:
         """Go on to a new object."""

@@ -28,21 +28,35 @@ class LatestWorker(QObject):
         super().__init__(parent)
         self._running: FunctionWorker | None = None
         self._called_off = Event()
-        self._next: Task | None = None
+        self._next: tuple[Task, bool] | None = None  # and whether it is quiet
         self._closed = False
+        self._quiet = False
 
     @property
     def busy(self) -> bool:
-        """Whether a task is running or about to."""
-        return self._running is not None
+        """Whether a task is running or about to; a quiet one counts only while it is being closed down."""
+        if self._running is None:
+            return False
+        return self._closed or not self._quiet or (self._next is not None and not self._next[1])
 
     def submit(self, task: Task) -> None:
         """Run a task as soon as the one running has stopped; tasks not started yet are forgotten."""
+        self._take(task, quiet=False)
+
+    def submit_quietly(self, task: Task) -> None:
+        """Run a task that nobody waits for, if nothing else is to be done; any other takes its place.
+
+        Whatever it returns or raises is forgotten.
+        """
+        if not self.busy:
+            self._take(task, quiet=True)
+
+    def _take(self, task: Task, *, quiet: bool) -> None:
         if self._closed:
             return
-        self._next = task
+        self._next = task, quiet
         if self._running is None:
-            self._start()
+            self._start(*self._next)
         else:
             self._called_off.set()
 
@@ -56,13 +70,13 @@ class LatestWorker(QObject):
         self._closed = True
         self.cancel()
 
-    def _start(self) -> None:
-        task, self._next = self._next, None
+    def _start(self, task: Task, quiet: bool) -> None:
+        self._next, self._quiet = None, quiet
         called_off = self._called_off = Event()
 
         def run() -> tuple[Any, Exception | None]:
             try:
-                return task(called_off.is_set), None  # type: ignore[misc]
+                return task(called_off.is_set), None
             except CancelledError:
                 return None, None
             except FBRSError as error:
@@ -70,20 +84,22 @@ class LatestWorker(QObject):
 
         def report(outcome: tuple[Any, Exception | None]) -> None:
             result, error = outcome
-            if called_off.is_set():
+            if quiet or called_off.is_set():
                 return
             if error is not None:
                 self.failed.emit(error)
             elif result is not None:
                 self.returned.emit(result)
 
-        self._running = create_worker(
-            run, _connect={"returned": report, "errored": self.failed.emit, "finished": self._finished}
-        )
+        def fail(error: Exception) -> None:
+            if not quiet:
+                self.failed.emit(error)
+
+        self._running = create_worker(run, _connect={"returned": report, "errored": fail, "finished": self._finished})
 
     def _finished(self) -> None:
         self._running = None
         if self._next is not None:
-            self._start()
+            self._start(*self._next)
         elif not self._closed:
             self.idle.emit()

@@ -248,6 +248,7 @@ class Predictor:
         self.mode = mode
         self.settings = settings or PredictorSettings.of_model(model.settings)
         self.cache = ByteCache(cache_bytes)
+        self._warm = False
         self._network = model.folded if self.settings.folded else model.network
         self._half = self.settings.half and fast_bfloat16(model.device)
 
@@ -268,6 +269,33 @@ class Predictor:
             If shape, dtype or limits cannot be used.
         """
         return make_plane(image, limits)
+
+    def warm_up(self, plane: Plane, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Do ahead what a first click on a plane needs, wherever it is made.
+
+        The plane is read as a whole, and the first time a prediction is made for nothing: the network's first run is
+        far slower than those after it.
+
+        Parameters
+        ----------
+        plane : Plane
+            From `prepare`.
+        cancelled : callable, optional
+            As in `predict`.
+
+        Raises
+        ------
+        CancelledError
+            If `cancelled` said so.
+        """
+        _stop_if(cancelled)
+        whole = Crop.whole(plane.shape)
+        size = self._size(whole, zoomed=self.settings.zoom is not None)
+        self.cache.get((plane.token, whole, size), partial(plane.read, whole, size))
+        if not self._warm:
+            middle = Click(plane.shape[0] // 2, plane.shape[1] // 2)
+            self.predict(plane, [middle], cancelled=cancelled)
+            self._warm = True
 
     def predict(
         self,

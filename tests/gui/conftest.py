@@ -64,6 +64,7 @@ class DiscPredictor:
         self.calls: list[tuple[Click, ...]] = []
         self.states: list[State | None] = []
         self.planes: list[Plane] = []
+        self.warmed: list[Plane] = []
         self.gate = Event()  # held shut by a test that wants a computation to last
         self.gate.set()
 
@@ -84,6 +85,12 @@ class DiscPredictor:
         return Prediction(
             plane.shape, Crop.whole(plane.shape), self.probability(plane.shape, clicks), tuple(clicks), State()
         )
+
+    def warm_up(self, plane: Plane, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+        self.warmed.append(plane)
+        while not self.gate.wait(0.01):
+            if cancelled():
+                raise CancelledError("called off")
 
     def probability(self, shape: tuple[int, int], clicks: Sequence[Click]) -> np.ndarray:
         rows, columns = np.indices(shape)

@@ -17,7 +17,7 @@ from skimage import data
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
-from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings, State
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.models.checkpoint import Model, ModelSettings
@@ -534,7 +534,7 @@ def test_the_first_looks_go_through_the_network_together(network: BrightNetwork)
     predictor = Predictor(model_of(network))
     plane = predictor.prepare(image)
     predictor.predict(plane, [Click(305, 305)])
-    assert [len(points) for points in network.points] == [4, 2, 2]  # 16 to 128 pixels; 256 and the plane; the crop
+    assert [len(points) for points in network.points] == [4, 3, 2]  # 7 looks, then the crop chosen
     passes = network.passes
     predictor.predict(plane, [Click(305, 305)])
     assert network.passes == passes
@@ -581,3 +581,26 @@ def test_memory_is_counted_once(small: Model):
     bits = (first.crop.shape[0] * first.crop.shape[1] + 7) // 8
     assert first.nbytes == first.network_probability.nbytes + bits
     assert second.nbytes > second.network_probability.nbytes + second.state.variables.nbytes
+
+
+def test_warming_up_leaves_only_the_click_to_be_done(network: BrightNetwork, monkeypatch: pytest.MonkeyPatch):
+    predictor = Predictor(model_of(network))
+    plane, other = predictor.prepare(two_squares()), predictor.prepare(two_squares())
+    predictor.warm_up(plane)
+    assert network.passes > 0
+    read, really_read = [], Plane.read
+
+    def reading(plane: Plane, crop: Crop, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        read.append(crop)
+        return really_read(plane, crop, size)
+
+    monkeypatch.setattr(Plane, "read", reading)
+    predictor.warm_up(plane)
+    predictor.predict(plane, [Click(31, 41)])
+    assert Crop.whole(plane.shape) not in read
+    passes = network.passes
+    predictor.warm_up(other)  # the network has been run once
+    assert network.passes == passes
+    assert read[-1] == Crop.whole(plane.shape)
+    with pytest.raises(CancelledError):
+        predictor.warm_up(other, cancelled=lambda: True)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes import BrightNetwork, model_of
+
+from napari_fbrs.cli import main
+from napari_fbrs.evaluation.latency import command
+from napari_fbrs.evaluation.latency.measure import NO_PASS, PUBLISHED, SHIPPED, Effort
+from napari_fbrs.evaluation.latency.memory import peak_bytes
+from napari_fbrs.evaluation.latency.scenes import Picture, make_scene
+from napari_fbrs.inference.predictor import MODES, Predictor
+
+
+def picture() -> Picture:
+    """Return a bright disc that has a bright twin."""
+    rows, columns = np.indices((64, 96))
+    disc, twin = (np.hypot(rows - 30, columns - column) <= 14 for column in (30, 72))
+    return Picture("disc", (30 + 190 * (disc | twin)).astype(np.uint8), disc.astype(int))
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> BrightNetwork:
+    network = BrightNetwork(brightness=4.0, nearness=1.0)
+    monkeypatch.setattr(command, "load_model", lambda *_: model_of(network))
+    monkeypatch.setattr(command, "QUICK", Effort((1, 2, 10), 2, (2, 10), 1))
+    monkeypatch.setattr("napari_fbrs.samples.truth.known_objects", lambda **_: [tuple(vars(picture()).values())])
+    return network
+
+
+def test_everything_answers_the_same_clicks(
+    stand_in: BrightNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "figures.json"
+    threads = torch.get_num_threads()
+    assert main(["benchmark", "latency", "--quick", "--no-sam", "--json", str(out), "--device", "cpu"]) == 0
+    record, said = json.loads(out.read_text()), capsys.readouterr().out
+    rows = {(row["what"], row["count"]): row for row in record["clicks"]}
+    assert {what for what, _ in rows} >= {*MODES, PUBLISHED, SHIPPED + NO_PASS, PUBLISHED + NO_PASS, "random walker"}
+    assert len(rows[SHIPPED, 2]["seconds"]) == 2
+    assert len(rows["RGB-BRS", 2]["seconds"]) == 1
+    assert ("RGB-BRS", 1) not in rows
+    assert rows[PUBLISHED, 2]["agreement"] == 1
+    assert rows["NoBRS", 2]["evaluations"] == 0
+    assert rows[SHIPPED, 2]["evaluations"] > 0
+    assert record["facts"]["threads"] == threads
+    assert set(record["stages"]["disc"]["seconds"]) >= {"read plane", "normalise", "embed", "optimise", "write labels"}
+    assert record["stages"]["disc"]["cache"]["hits"] > 0
+    assert "SAM image encoding / first mask" in said
+
+
+def test_threads_are_set_for_the_run_alone(stand_in: BrightNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    before = torch.get_num_threads()
+    out = tmp_path / "figures.json"
+    assert main(["benchmark", "latency", "--quick", "--no-sam", "--threads", str(before + 1), "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["facts"]["threads"] == before + 1
+    assert torch.get_num_threads() == before
+    assert main(["benchmark", "latency", "--threads", "0"]) == 2
+    assert "at least 1" in capsys.readouterr().err
+
+
+def test_a_plot_is_drawn(stand_in: BrightNetwork, tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    assert main(["benchmark", "latency", "--quick", "--no-sam", "--plot", str(tmp_path / "figures.png")]) == 0
+    assert (tmp_path / "figures.png").stat().st_size > 1000
+
+
+def test_without_transformers_the_sam_is_left_out(
+    stand_in: BrightNetwork, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(command, "sam_is_there", lambda: False)
+    assert main(["benchmark", "latency", "--quick"]) == 0
+    assert 'pip install "napari-fbrs[benchmark]"' in capsys.readouterr().out
+
+
+def test_a_window_needs_a_display(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("napari_fbrs.cli._has_display", lambda: False)
+    assert main(["benchmark", "window"]) == 2
+    assert "xvfb-run" in capsys.readouterr().err
+
+
+def test_each_click_continues_from_the_one_before():
+    predictor = Predictor(model_of(BrightNetwork(brightness=4.0, nearness=1.0)))
+    scene = make_scene(picture(), predictor, 4)
+    assert [len(moment.clicks) for moment in scene.moments] == [1, 2, 3, 4]
+    assert scene.moments[0].state is None
+    assert scene.moments[0].clicks[0].positive
+    for before, moment in zip(scene.moments, scene.moments[1:], strict=False):
+        assert moment.clicks[:-1] == before.clicks
+        again = predictor.predict(scene.plane, before.clicks, before.state)
+        assert again.state.box == moment.state.box
+    assert [len(moment.clicks) for moment in scene.at((2, 4, 9))] == [2, 4]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")
+def test_peak_memory():
+    def work() -> None:
+        np.ones(8_000_000)  # 64 MB, given back at once
+
+    assert 50e6 < peak_bytes(work, torch.device("cpu")) < 90e6
