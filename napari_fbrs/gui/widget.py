@@ -28,6 +28,7 @@ from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, row
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
+from napari_fbrs.gui.objects_table import ObjectsBox
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Prediction, Predictor
 from napari_fbrs.models.zoo import load_model
@@ -130,6 +131,8 @@ class FBRSWidget(QWidget):
         layout.addWidget(adopt)
         layout.addWidget(self.start_button)
         layout.addWidget(self._clicking())
+        self.objects = ObjectsBox()
+        layout.addWidget(_folded("Objects", self.objects))
         layout.addWidget(self.status)
         layout.addStretch()
 
@@ -279,6 +282,7 @@ class FBRSWidget(QWidget):
         """Bring buttons and the status line up to date."""
         annotator = self.annotator
         self.box.setEnabled(annotator is not None)
+        self.objects.refresh(annotator)
         if annotator is None:
             self._say("Choose an image, press Start, then click on an object.")
             return
@@ -299,6 +303,12 @@ class FBRSWidget(QWidget):
             self._say(f"Object {session.object}, {_clicks(count)} on {device}. {_result_text(annotator.result)}")
         else:
             self._say(f"Object {session.object}, {_clicks(count)}. Ready on {device}: click on the object.")
+
+
+def _folded(title: str, content: QWidget) -> QCollapsible:
+    folded = QCollapsible(title)
+    folded.addWidget(content)
+    return folded
 
 
 def _clicks(count: int) -> str:
