@@ -70,6 +70,10 @@ class LabelChange:
         """Memory held, in bytes."""
         return sum(array.nbytes for array in self.indices) + self.before.nbytes + self.after.nbytes
 
+    def at(self, chosen: npt.NDArray[np.bool_]) -> LabelChange:
+        """Return the change of some of the pixels."""
+        return LabelChange(tuple(axis[chosen] for axis in self.indices), self.before[chosen], self.after[chosen])
+
     def do(self, store: LabelStore) -> None:
         """Write the labels after the step, except where somebody has changed a pixel since."""
         _exchange(store, self.indices, self.before, self.after)

@@ -384,8 +384,13 @@ class Session:
     def next_object(self) -> int:
         """Turn to a new object with the next free label, and return it; stay where nothing has been clicked yet."""
         if self.places(self.object) or self.object in self.locked:
-            self.object = self._largest = self._largest + 1
+            self.object = self.free_label()
         return self.object
+
+    def free_label(self, above: int = 0) -> int:
+        """Return a label that no object has had, larger than `above`; it is taken from now on."""
+        self._largest = max(self._largest, above) + 1
+        return self._largest
 
     def painted(self, change: LabelChange) -> None:
         """Record pixels painted by somebody else, so that undo goes back through them in order."""

@@ -15,6 +15,7 @@ from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image as AnnotatedImage
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import LabelChange
+from napari_fbrs.annotation.objects import Objects
 from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import Result, Session
@@ -73,6 +74,7 @@ class Annotator(QObject):
         self.labels = LayerLabels(layers.labels)
         self.session = self._resumed_session(predictor) or self._new_session(predictor)
         self.strokes: StrokeLayer | None = None
+        self.objects = Objects(self.session)
         self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
         self.result: Result | None = None
         self._unmet: dict[Place, frozenset[Point]] = {}
@@ -88,6 +90,7 @@ class Annotator(QObject):
         for points in self.clicks:
             points.events.data.connect(self._points_changed)
         layers.labels.events.paint.connect(self._painted)
+        layers.labels.events.selected_label.connect(self._label_selected)
         self.read_points()
         self._write_points(strokes=False)  # their layer may be there, and is for the widget to find
         self._settled.start()
@@ -102,6 +105,7 @@ class Annotator(QObject):
         for points in self.clicks:
             points.events.data.disconnect(self._points_changed)
         self.layers.labels.events.paint.disconnect(self._painted)
+        self.layers.labels.events.selected_label.disconnect(self._label_selected)
         if self.strokes is not None:
             self.strokes.layer.events.paint.disconnect(self._stroke_painted)
 
@@ -300,8 +304,12 @@ class Annotator(QObject):
         session = self.session
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
         limits = self._limits()
-        for plane, edit in reconcile(known, points, axes).items():
-            session.apply(Place(session.object, plane), edit, limits)
+        try:
+            for plane, edit in reconcile(known, points, axes).items():
+                session.apply(Place(session.object, plane), edit, limits)
+        except InputError as error:
+            self.refused.emit(str(error))
+            self._write_points()
         if outside:
             self.refused.emit(f"{outside} point(s) outside the image {self.layers.image.name!r} were taken away")
             self._write_points()
@@ -322,6 +330,7 @@ class Annotator(QObject):
             compute = self.session.compute
             self.worker.submit(lambda cancelled: compute(place, refinement, cancelled))
         self._mark_unmet()
+        self.layers.labels.selected_label = self.session.object  # what the brush paints is the current object
         self.changed.emit()
 
     def warm_up(self) -> None:
@@ -377,12 +386,12 @@ class Annotator(QObject):
 
     def next_object(self) -> None:
         """Go on to a new object."""
-        if not self.session.places(self.session.object):
+        if not self.session.places(self.session.object) and self.session.object not in self.objects.known():
             self.refused.emit(f"object {self.session.object} has no clicks yet: click on it first")
             return
-        self.session.next_object()
+        self.session.object = self.objects.new()
         self._write_points()
-        self.changed.emit()
+        self.update()
 
     def undo(self) -> None:
         """Take back the last click, or the last stroke painted into the labels."""
@@ -391,6 +400,36 @@ class Annotator(QObject):
     def redo(self) -> None:
         """Do again what was taken back last."""
         self._step(self.session.redo)
+
+    def turn_to(self, label: int) -> None:
+        """Go back to an object: its clicks are shown, and the next ones correct it."""
+        self.perform(lambda: self.objects.turn_to(label))
+
+    def step_object(self, by: int) -> None:
+        """Go back to the next object there is (1), or the one before (-1)."""
+        self.perform(lambda: self.objects.step(by))
+
+    def clear(self) -> None:
+        """Take the current object's clicks and mask away from the displayed plane."""
+        self.perform(lambda: self.objects.clear(self.place()))
+
+    def commit(self) -> None:
+        """Lock the current object, and go on to a new one."""
+        finished = self.session.object
+        if finished in self.objects.known():
+            self.objects.lock(finished, True)
+        self.next_object()
+
+    def perform(self, change: Callable[[], object]) -> None:
+        """Do something to objects, and show what came of it; what cannot be done is told."""
+        self.worker.cancel()
+        try:
+            change()
+        except InputError as error:
+            self.refused.emit(str(error))
+        self.result = None
+        self._write_points()
+        self.update()
 
     def _new_session(self, predictor: Predictor) -> Session:
         layers = self.layers
@@ -405,12 +444,16 @@ class Annotator(QObject):
         session = self.layers.labels.metadata.get(_SESSION)
         if not isinstance(session, Session) or session.image.data is not level_0(self.layers.image):
             return None
-        session.predictor, session.labels = predictor, self.labels
+        session.predictor, session.labels = predictor, self.labels  # counted anew
         return session
 
     def _step(self, step: Callable[[], object]) -> None:
         self.worker.cancel()
-        done = step()
+        try:
+            done = step()
+        except InputError as error:
+            self.refused.emit(str(error))
+            done = None
         if done is None:
             self.update()
             return
@@ -431,7 +474,10 @@ class Annotator(QObject):
             self.refused.emit(str(error))
             return
         if or_to_come or self.session.refinement(place).clicks:
-            change(place)
+            try:
+                change(place)
+            except InputError as error:
+                self.refused.emit(str(error))
         self.update()
 
     def _display(self, plane: PlaneIndex) -> None:
@@ -465,9 +511,28 @@ class Annotator(QObject):
         if self.labels.writing:
             return
         change = painted_change(event)
-        if change is not None:
+        if change is None:
+            return
+        self.objects.labels.note(change)
+        locked = list(self.session.locked)
+        forbidden = np.isin(change.before, locked) | np.isin(change.after, locked)
+        if forbidden.any():  # napari is still writing its own history: put them back once it is done
+            back = change.at(forbidden)
+            QTimer.singleShot(0, lambda: self._put_back(back))
+            change = change.at(~forbidden)
+        if len(change.after):
             self.session.painted(change)
-            self.changed.emit()
+        self.changed.emit()
+
+    def _put_back(self, change: LabelChange) -> None:
+        change.undo(self.session.labels)
+        self.refused.emit("what was painted on a locked object has been taken back: unlock it in the list of objects")
+
+    def _label_selected(self, _event: Event) -> None:
+        """Turn to the object that napari's own picker has found."""
+        label = int(self.layers.labels.selected_label)
+        if label != self.session.object and label in self.objects.known():
+            self.turn_to(label)
 
     def _show(self, result: Result) -> None:
         try:

@@ -31,6 +31,7 @@ from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, row
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
+from napari_fbrs.gui.objects_table import ObjectsBox
 from napari_fbrs.gui.recovery import Recovery
 from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
@@ -153,6 +154,8 @@ class FBRSWidget(QWidget):
         layout.addWidget(self.start_button)
         layout.addWidget(self.recovery)
         layout.addWidget(self._clicking())
+        self.objects = ObjectsBox()
+        layout.addWidget(_folded("Objects", self.objects))
         layout.addWidget(self.status)
         layout.addStretch()
 
@@ -332,6 +335,7 @@ class FBRSWidget(QWidget):
         """Bring buttons and the status line up to date."""
         annotator = self.annotator
         self.box.setEnabled(annotator is not None)
+        self.objects.refresh(annotator)
         if annotator is None:
             self._say("Choose an image, press Start, then click on an object.")
             return
@@ -360,6 +364,12 @@ def _predictor(model: Model, mode: str, *, zoom: bool) -> Predictor:
         return Predictor(model, mode)
     settings = replace(PredictorSettings.of_model(model.settings), zoom=None)
     return Predictor(model, mode, settings=settings)
+
+
+def _folded(title: str, content: QWidget) -> QCollapsible:
+    folded = QCollapsible(title)
+    folded.addWidget(content)
+    return folded
 
 
 def _clicks(count: int) -> str:

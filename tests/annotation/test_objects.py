@@ -1,0 +1,154 @@
+"""Objects as wholes: listed, picked, named, locked, deleted, merged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import DiscPredictor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_fbrs.annotation.labels import ArrayLabels, LabelChange
+from napari_fbrs.annotation.objects import CountedLabels, ObjectRow, Objects
+from napari_fbrs.annotation.session import Session
+from napari_fbrs.clicks import Click
+from napari_fbrs.errors import InputError
+
+SHAPE = (3, 40, 60)
+
+
+def objects_on(labels: np.ndarray, first: int) -> tuple[Session, Objects, np.ndarray]:
+    session = Session(np.zeros(labels.shape, np.uint8), DiscPredictor(), labels=ArrayLabels(labels), first_object=first)
+    return session, Objects(session), labels
+
+
+@pytest.fixture
+def three():
+    """Object 1 painted before, 2 clicked on two planes, 3 on one."""
+    labels = np.zeros(SHAPE, np.int32)
+    labels[1, 30:35, 50:55] = 1
+    session, objects, labels = objects_on(labels, 2)
+    session.click(Click(10, 10), position=(0,))
+    session.click(Click(10, 12), position=(1,))
+    session.click(Click(12, 12, positive=False), position=(1,))
+    session.next_object()
+    session.click(Click(10, 40), position=(1,))
+    return session, objects, labels
+
+
+def test_the_list_tells_what_is_there(three):
+    session, objects, labels = three
+    objects.rename(3, " mitochondrion ")
+    objects.lock(3, True)
+    area = {label: int((labels == label).sum()) for label in (1, 2, 3)}
+    assert objects.rows() == [
+        ObjectRow(1, "", 1, 0, 25, False),
+        ObjectRow(2, "", 2, 3, area[2], False),
+        ObjectRow(3, "mitochondrion", 1, 1, area[3], True),
+    ]
+    objects.rename(3, "")
+    objects.lock(3, False)
+    assert objects.rows()[2] == ObjectRow(3, "", 1, 1, area[3], False)
+    session.undo()
+    assert [row.label for row in objects.rows()] == [1, 2]
+
+
+def test_next_and_previous_go_around(three):
+    session, objects, _ = three
+    assert [objects.step(1) for _ in range(4)] == [1, 2, 3, 1]
+    assert [objects.step(-1) for _ in range(3)] == [3, 2, 1]
+    objects.turn_to(2)
+    assert session.object == 2
+    with pytest.raises(InputError, match="no object 9"):
+        objects.turn_to(9)
+
+
+@pytest.mark.parametrize("label", [1, 2, 3])
+def test_a_deleted_object_is_gone_and_comes_back_with_one_undo(three, label):
+    session, objects, labels = three
+    before, rows, clicks = labels.copy(), objects.rows(), {p: session.refinement(p) for p in session.annotated()}
+    objects.delete(label)
+    assert not (labels == label).any()
+    np.testing.assert_array_equal(labels[before != label], before[before != label])
+    assert label not in objects.known()
+    session.undo()
+    np.testing.assert_array_equal(labels, before)
+    assert objects.rows() == rows
+    assert {p: session.refinement(p) for p in session.annotated()} == clicks
+    session.redo()
+    assert not (labels == label).any()
+
+
+def test_merged_objects_are_one_until_undone(three):
+    session, objects, labels = three
+    before, rows = labels.copy(), objects.rows()
+    objects.merge(2, into=3)
+    np.testing.assert_array_equal(labels == 3, np.isin(before, [2, 3]))
+    assert objects.known() == [1, 3]
+    assert objects.rows()[1].clicks == 3  # one lies in the hole that another one has made
+    merged = labels.copy()
+    session.object = 3
+    session.click(Click(25, 40), position=(1,))  # goes on from both masks
+    assert (labels[merged == 3] == 3).all()
+    session.undo()
+    session.undo()
+    np.testing.assert_array_equal(labels, before)
+    assert objects.rows() == rows
+    session.redo()
+    np.testing.assert_array_equal(labels, merged)
+
+
+def test_clicks_that_contradict_the_merged_mask_are_left_out(three):
+    session, objects, _ = three
+    session.click(Click(9, 10, positive=False), position=(1,))  # keeps object 3 off object 2
+    objects.merge(3, into=2)
+    kept = session.refinement(session.place((1,))).clicks.flat
+    assert Click(9, 10, positive=False) not in kept
+    assert Click(10, 40) in kept
+
+
+def test_locked_objects_are_neither_deleted_nor_merged(three):
+    _, objects, labels = three
+    before = labels.copy()
+    objects.lock(2, True)
+    for change in (lambda: objects.delete(2), lambda: objects.merge(2, 3), lambda: objects.merge(3, 2)):
+        with pytest.raises(InputError, match="object 2 is locked"):
+            change()
+    with pytest.raises(InputError, match="itself"):
+        objects.merge(3, 3)
+    np.testing.assert_array_equal(labels, before)
+
+
+def test_clearing_takes_one_plane(three):
+    session, objects, labels = three
+    session.object = 2
+    before = labels.copy()
+    labels[1, 38, 2] = 2  # painted by hand
+    objects.labels.count_all()
+    objects.clear(session.place((1,)))
+    assert not (labels[1] == 2).any()
+    np.testing.assert_array_equal(labels[0], before[0])
+    session.undo()
+    assert labels[1, 38, 2] == 2
+    assert len(session.refinement(session.place((1,))).clicks) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 4), st.integers(0, 3)), max_size=20))
+@settings(max_examples=30)
+def test_counts_are_those_of_the_labels(writes):
+    array = np.zeros((2, 4, 5), np.int32)
+    array[0, 1, 1:3] = 2
+    counted = CountedLabels(ArrayLabels(array), array.shape)
+    counted.count_all()
+    for z, row, column, label in writes:
+        if row % 2:
+            counted.write((np.array([z]), np.array([row]), np.array([column])), np.array([label]))
+        else:  # a brush
+            index = (np.array([z]), np.array([row]), np.array([column]))
+            change = LabelChange(index, array[index], np.array([label]))
+            array[index] = label
+            counted.note(change)
+    assert counted.labels() == sorted(set(np.unique(array).tolist()) - {0})
+    for label in counted.labels():
+        assert counted.area(label) == (array == label).sum()
+        assert counted.slices(label) == [(z,) for z in range(2) if (array[z] == label).any()]
