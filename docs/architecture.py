@@ -21,6 +21,7 @@ ROOMS = (  # from above to below; what they do
     ("annotation", "many planes, many objects: session, history"),
     ("inference", "one image, one object: clicks in, probability out"),
     ("models", "networks, and what reads and writes their files"),
+    ("strokes", "clicks that are more than a point"),
     ("clicks", "the words everyone uses"),
 )
 

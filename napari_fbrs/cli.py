@@ -50,7 +50,9 @@ The clicks are a CSV file with the columns object,row,column,positive and, for a
 
 Rows are used in order, one click at a time. Objects are whole numbers from 1: the labels written. Rows and columns
 count from 0 at the centre of the first pixel; planes count from 0, and are joined by semicolons (2;3) where there is
-more than one leading axis. A pixel belongs to the object that took it first.
+more than one leading axis. A column "stroke" holds the pixels of a freehand stroke, if the row stands for one:
+12:30-41 13:29-42 are columns 30 to 41 of row 12 and 29 to 42 of row 13. A pixel belongs to the object that took it
+first.
 
 examples:
   napari-fbrs segment photo.jpg --clicks clicks.csv -o labels.png
@@ -207,6 +209,8 @@ def _segment(args: argparse.Namespace) -> int:
 
 def _check_clicks(rows: Iterable[RecordedClick], image: Image, name: str) -> None:
     """Raise an error that names the line of the first click that is not on the image."""
+    from napari_fbrs.strokes import Stroke
+
     extents, plane = image.shape[:-2], (image.shape[-2], image.shape[-1])
     for row in rows:
         if len(row.plane) != len(extents):
@@ -220,6 +224,11 @@ def _check_clicks(rows: Iterable[RecordedClick], image: Image, name: str) -> Non
                     f"{name}, line {row.line}: plane {at} is outside an image with planes 0 to {extent - 1}"
                 )
         if not row.click.inside(plane):
+            if isinstance(row.click, Stroke):
+                raise InputError(
+                    f"{name}, line {row.line}: the stroke {row.click.text[:40]} leaves the image of "
+                    f"{plane[0]} x {plane[1]} pixels"
+                )
             raise InputError(
                 f"{name}, line {row.line}: row {row.click.row:g}, column {row.click.column:g} is outside the image of "
                 f"{plane[0]} x {plane[1]} pixels"

@@ -133,6 +133,19 @@ def test_clicks_not_met_are_counted(squares: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_strokes_in_a_file_of_clicks(squares: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(f"{HEADER},stroke\n1,10,10,1,10:6-13 11:6-13\n1,12,12,1,\n2,22,40,1,22:32-48\n")
+    assert segment() == 0
+    labels, _ = read_image(squares / "out.tif")
+    assert (labels[10:12, 6:14] == 1).all()
+    assert (labels[22, 32:49] == 2).all()
+    assert "object 1: 2 clicks, all met" in capsys.readouterr().out
+    written(f"{HEADER},stroke\n1,10,10,1,10:6-13\n1,10,10,1,10:55-60\n")
+    said = refused(capsys, segment("--overwrite"))
+    assert said == "clicks.csv, line 3: the stroke 10:55-60 leaves the image of 40 x 60 pixels"
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_contrast_limits_and_threshold_decide_the_mask(squares: Path) -> None:
     image = np.tile(np.linspace(0, 1000, 60, dtype=np.float32), (40, 1))
     tifffile.imwrite("image.tif", image)

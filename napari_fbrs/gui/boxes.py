@@ -9,12 +9,14 @@ import torch
 from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.models import DownloadPanel, ModelBox
+from napari_fbrs.gui.worker import LatestWorker
+from napari_fbrs.inference.costs import measure_costs
 from napari_fbrs.inference.predictor import DEFAULT_MODE, MODES
-from napari_fbrs.models.zoo import choose_device
+from napari_fbrs.models.zoo import choose_device, load_model
 
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole
 _MODES = MappingProxyType(
@@ -100,6 +102,44 @@ class ModeBox(QComboBox):
         costs = self._costs.get(mode)
         cost = f"{median(costs):.0f} ms a mask here, so far" if costs else "not measured on this machine yet"
         self.setItemData(index, f"{_MODES[mode]}\n({cost})", _TOOLTIP)
+
+
+class CostMeter(QPushButton):
+    """A button that measures, beside the window, what each mode costs on this machine."""
+
+    failed = Signal(Exception)
+    _told = Signal(str, float)  # from the worker's thread
+
+    def __init__(self, boxes: ModelBoxes, modes: ModeBox) -> None:
+        super().__init__()
+        self._boxes = boxes
+        self._worker = LatestWorker(self)
+        self._told.connect(modes.measured)
+        self._worker.failed.connect(self.failed)
+        self._worker.idle.connect(self._name)
+        self.clicked.connect(self._clicked)
+        self.setToolTip("Measure what a mask costs in each mode with this model on this machine; see the tooltips")
+        self._name()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is measuring."""
+        return self._worker.busy
+
+    def close_down(self) -> None:
+        """Stop measuring, for good."""
+        self._worker.close()
+
+    def _clicked(self) -> None:
+        if self._worker.busy:
+            self._worker.cancel()
+            return
+        (name, device), told = self._boxes.names, self._told
+        self._worker.submit(lambda cancelled: measure_costs(load_model(name, device), told.emit, cancelled))
+        self._name()
+
+    def _name(self) -> None:
+        self.setText("Stop" if self._worker.busy else "Measure")
 
 
 def layer_box(kind: type[Layer], *, nullable: bool = False) -> ComboBox:

@@ -28,7 +28,7 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
-from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, row
+from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.objects_table import ObjectsBox
@@ -89,6 +89,7 @@ class FBRSWidget(QWidget):
         """Stop computing; layers and masks stay."""
         self._loader.close()
         self._boxes.close()
+        self.meter.close_down()
         for watched in self._watched():
             watched.disconnect(self._refresh)
         self.recovery.stop()
@@ -140,7 +141,9 @@ class FBRSWidget(QWidget):
         self._boxes.add_to(choices)
         self.mode = ModeBox()
         self.mode.activated.connect(self._model_chosen)
-        choices.addRow("Mode", self.mode)
+        self.meter = CostMeter(self._boxes, self.mode)
+        self.meter.failed.connect(self._crashed)
+        choices.addRow("Mode", row(self.mode, self.meter))
         self.zoom = QCheckBox("Zoom in on the object")
         self.zoom.setChecked(True)
         self.zoom.setToolTip(

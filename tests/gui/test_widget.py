@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 import pytest
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 
 from napari_fbrs.clicks import Click
-from napari_fbrs.errors import ModelFileError
+from napari_fbrs.errors import CancelledError, ModelFileError
+from napari_fbrs.gui import boxes as boxes_module
 from napari_fbrs.gui import widget as widget_module
 from napari_fbrs.inference.first_look import Expected
 
@@ -186,6 +189,36 @@ def test_another_mode_keeps_the_clicks_and_computes_anew(disc_bench, discs):
     assert discs.calls[calls:] == [(Click(40, 50),)]
     assert disc_bench.labels[40, 50] == 1
     assert len(disc_bench.annotator.layers.positive.data) == 1
+
+
+def test_costs_of_all_modes_are_measured_when_asked(bench, monkeypatch):
+    gate = Event()
+
+    def measure(_model, told, cancelled):
+        told("NoBRS", 41.6)
+        gate.wait()
+        if cancelled():
+            raise CancelledError("called off")
+        told("RGB-BRS", 1234.4)
+
+    monkeypatch.setattr(boxes_module, "measure_costs", measure)
+    mode, meter = bench.widget.mode, bench.widget.meter
+
+    def tooltip(name):
+        return mode.itemData(mode.findText(name), Qt.ItemDataRole.ToolTipRole)
+
+    assert "not measured" in tooltip("NoBRS")
+    for finished in (False, True):
+        gate.clear()
+        meter.click()
+        assert meter.text() == "Stop"
+        bench.wait(lambda: "42 ms a mask here" in tooltip("NoBRS"))
+        assert "not measured" in tooltip("RGB-BRS")
+        if not finished:
+            meter.click()
+        gate.set()
+        bench.wait(lambda: meter.text() == "Measure")
+    assert "1234 ms a mask here" in tooltip("RGB-BRS")
 
 
 def test_zoom_switched_off_keeps_the_clicks_and_computes_anew(disc_bench, discs):
