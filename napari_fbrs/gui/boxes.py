@@ -9,7 +9,7 @@ import torch
 from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.models import DownloadPanel, ModelBox
@@ -118,6 +118,7 @@ class CostMeter(QPushButton):
         self._worker.failed.connect(self.failed)
         self._worker.idle.connect(self._name)
         self.clicked.connect(self._clicked)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setToolTip("Measure what a mask costs in each mode with this model on this machine; see the tooltips")
         self._name()
 
