@@ -256,13 +256,6 @@ class Annotator(QObject):
             if isinstance(click, Stroke)
         ]
 
-    def _limits(self) -> tuple[float, float] | None:
-        """Return what the network is to see as black and white."""
-        if self.layers.image.rgb:
-            return None
-        low, high = self.layers.image.contrast_limits
-        return float(low), float(high)
-
     def toggle_sign(self) -> None:
         """Let the next click be of the other sign."""
         self.set_sign(not self.sign)
