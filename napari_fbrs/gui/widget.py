@@ -29,6 +29,7 @@ from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, row
+from napari_fbrs.gui.export_box import ExportBox
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.recovery import Recovery
@@ -71,6 +72,7 @@ class FBRSWidget(QWidget):
         """Offer the layers there are now; napari calls this when layers come and go."""
         for box in (self.image, *self._existing.values(), self.strokes):
             box.reset_choices()
+        self.export.reset_choices()
 
     def start(self) -> None:
         """Make or adopt the layers, load the model, and take clicks."""
@@ -88,6 +90,7 @@ class FBRSWidget(QWidget):
         """Stop computing; layers and masks stay."""
         self._loader.close()
         self._boxes.close()
+        self.export.shut()
         for watched in self._watched():
             watched.disconnect(self._refresh)
         self.recovery.stop()
@@ -154,6 +157,8 @@ class FBRSWidget(QWidget):
         layout.addWidget(self.recovery)
         layout.addWidget(self._clicking())
         layout.addWidget(self.status)
+        self.export = ExportBox(self._computing)
+        layout.addWidget(self.export)
         layout.addStretch()
 
     def _clicking(self) -> QGroupBox:
@@ -264,6 +269,7 @@ class FBRSWidget(QWidget):
             self.recovery.follow(self.annotator)
         self._take_strokes(self.annotator)
         self.annotator.set_sign(True)
+        self.export.labels.value = layers.labels
         self._refresh()
 
     def _take_strokes(self, annotator: Annotator) -> None:
@@ -296,6 +302,10 @@ class FBRSWidget(QWidget):
     def _measured(self, result: Result) -> None:
         if result.prediction is not None:
             self.mode.measured(self._annotator().session.predictor.mode, _milliseconds(result.prediction))
+
+    def _computing(self, labels: Labels) -> bool:
+        """Return whether a mask for a layer is being computed."""
+        return self.annotator is not None and self.annotator.layers.labels == labels and self.annotator.busy
 
     def _model_chosen(self) -> None:
         if self.annotator is not None:
