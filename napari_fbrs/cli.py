@@ -36,6 +36,7 @@ _EXAMPLES = """\
 examples:
   napari-fbrs demo                                        see it at work on a photograph of coins
   napari-fbrs segment cells.tif --clicks clicks.csv -o labels.tif
+  napari-fbrs export labels.tif --format masks -o masks   a mask of every object of every slice
   napari-fbrs models                                      which models there are, and where
 
 `napari-fbrs COMMAND --help` says more of each. Exit codes: 0, or 2 where something in the input must be mended.

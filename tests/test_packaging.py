@@ -88,7 +88,8 @@ def test_base_dependencies_hold_no_qt(unpacked):
 
 def test_nothing_below_gui_loads_qt_or_napari(unpacked):
     code = (
-        "import sys, napari_fbrs, napari_fbrs.cli, napari_fbrs.samples, napari_fbrs.export.command, napari_fbrs.evaluation.simulation;"
+        "import sys, napari_fbrs, napari_fbrs.cli, napari_fbrs.samples, napari_fbrs.evaluation.simulation;"
+        "import napari_fbrs.export.command, napari_fbrs.export.layer_writers;"
         "print([n for n in ('napari', 'qtpy', 'PyQt6', 'magicgui') if n in sys.modules])"
     )
     assert run(unpacked, code) == "[]"
