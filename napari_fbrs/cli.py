@@ -36,6 +36,7 @@ _EXAMPLES = """\
 examples:
   napari-fbrs demo                                        see it at work on a photograph of coins
   napari-fbrs segment cells.tif --clicks clicks.csv -o labels.tif
+  napari-fbrs export labels.tif --format masks -o masks   a mask of every object of every slice
   napari-fbrs models                                      which models there are, and where
 
 `napari-fbrs COMMAND --help` says more of each. Exit codes: 0, or 2 where something in the input must be mended.
@@ -105,6 +106,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_demo(commands)
     _add_models(commands)
+    _add_export(commands, named="export" in arguments[:1])
     _add_evaluate(commands, named="evaluate" in arguments[:1])
     _add_train(commands, named="train" in arguments[:1])
     _add_benchmark(commands, named="benchmark" in arguments[:1])
@@ -477,6 +479,23 @@ def _download(name: str) -> int:
             sys.stderr.write("\n")
     say(f"{name}: {path}")
     return 0
+
+
+# export
+
+
+def _add_export(commands: Commands[_Parser], *, named: bool) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write labels for other programs: masks, TIFF, PNG, CSV, COCO, GeoJSON, ImageJ, OME-Zarr",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if named:
+        from napari_fbrs.export import command
+
+        parser.description, parser.epilog = command.DESCRIPTION, command.examples()
+        command.add_arguments(parser)
+        parser.set_defaults(run=command.run)
 
 
 # evaluate

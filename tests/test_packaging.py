@@ -72,9 +72,10 @@ def test_npe2_finds_a_valid_plugin_in_the_wheel(unpacked):
         "import sys; from npe2 import PluginManifest;"
         "manifests = [m for m in (r.manifest for r in PluginManifest.discover()) if m and m.name == 'napari-fbrs'];"
         "m = manifests[0]; m.validate_imports();"
-        "print(len(m.contributions.widgets), len(m.contributions.sample_data), list(m.contributions.menus))"
+        "c = m.contributions;"
+        "print(len(c.widgets), len(c.sample_data), len(c.writers), list(c.menus))"
     )
-    assert run(unpacked, code) == "2 3 ['napari/layers/segment', 'napari/layers/measure']"
+    assert run(unpacked, code) == "2 3 7 ['napari/layers/segment', 'napari/layers/measure']"
 
 
 def test_base_dependencies_hold_no_qt(unpacked):
@@ -88,6 +89,7 @@ def test_base_dependencies_hold_no_qt(unpacked):
 def test_nothing_below_gui_loads_qt_or_napari(unpacked):
     code = (
         "import sys, napari_fbrs, napari_fbrs.cli, napari_fbrs.samples, napari_fbrs.evaluation.simulation;"
+        "import napari_fbrs.export.command, napari_fbrs.export.layer_writers;"
         "print([n for n in ('napari', 'qtpy', 'PyQt6', 'magicgui') if n in sys.modules])"
     )
     assert run(unpacked, code) == "[]"

@@ -29,6 +29,7 @@ from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row
+from napari_fbrs.gui.export_box import ExportBox
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.objects_table import ObjectsBox
@@ -72,6 +73,7 @@ class FBRSWidget(QWidget):
         """Offer the layers there are now; napari calls this when layers come and go."""
         for box in (self.image, *self._existing.values(), self.strokes):
             box.reset_choices()
+        self.export.reset_choices()
 
     def start(self) -> None:
         """Make or adopt the layers, load the model, and take clicks."""
@@ -90,6 +92,7 @@ class FBRSWidget(QWidget):
         self._loader.close()
         self._boxes.close()
         self.meter.close_down()
+        self.export.shut()
         for watched in self._watched():
             watched.disconnect(self._refresh)
         self.recovery.stop()
@@ -160,6 +163,8 @@ class FBRSWidget(QWidget):
         self.objects = ObjectsBox()
         layout.addWidget(_folded("Objects", self.objects))
         layout.addWidget(self.status)
+        self.export = ExportBox(self._computing)
+        layout.addWidget(self.export)
         layout.addStretch()
 
     def _clicking(self) -> QGroupBox:
@@ -270,6 +275,7 @@ class FBRSWidget(QWidget):
             self.recovery.follow(self.annotator)
         self._take_strokes(self.annotator)
         self.annotator.set_sign(True)
+        self.export.labels.value = layers.labels
         self._refresh()
 
     def _take_strokes(self, annotator: Annotator) -> None:
@@ -302,6 +308,10 @@ class FBRSWidget(QWidget):
     def _measured(self, result: Result) -> None:
         if result.prediction is not None:
             self.mode.measured(self._annotator().session.predictor.mode, _milliseconds(result.prediction))
+
+    def _computing(self, labels: Labels) -> bool:
+        """Return whether a mask for a layer is being computed."""
+        return self.annotator is not None and self.annotator.layers.labels == labels and self.annotator.busy
 
     def _model_chosen(self) -> None:
         if self.annotator is not None:

@@ -1,0 +1,324 @@
+"""The part of the widget that writes all masks of a Labels layer to files, beside the window."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_fbrs.errors import FBRSError, InputError
+from napari_fbrs.export import FORMATS, Exported, Format, LabelImage, Options, Selection, export_labels, from_layer
+from napari_fbrs.export.command import report
+from napari_fbrs.export.selection import parse_objects, parse_slices
+from napari_fbrs.export.writing import check_may_write, target_path
+from napari_fbrs.gui.boxes import layer_box, row
+from napari_fbrs.gui.worker import LatestWorker
+
+_NARROW = 12  # characters
+_WHOLE, _WIDEST = -1, 10_000  # of the margin around objects; the first stands for masks as large as the slice
+_ROWS = MappingProxyType({"Value": "Masks hold", "Margin": "Mask size"})
+_LOOK_AGAIN = 50  # milliseconds between looks at whether a mask is still being computed
+
+
+@dataclass(eq=False)
+class _Job:
+    """One export."""
+
+    path: Path
+    format: Format
+    selection: Selection
+    options: Options
+    overwrite: bool
+    called_off: bool = False
+    exported: Exported | None = None
+
+
+class ExportBox(QCollapsible):
+    """Exports a Labels layer: every object of every slice, or those chosen.
+
+    Parameters
+    ----------
+    computing : callable
+        Tells whether a mask is being computed for a layer: the export waits for it.
+    """
+
+    _progressed = Signal(int, int)  # done, of how much; from the thread
+
+    def __init__(self, computing: Callable[[Labels], bool]) -> None:
+        super().__init__("Export")
+        self._computing = computing
+        self._job: _Job | None = None
+        self._folder = Path.home()
+        self._worker = LatestWorker(self)
+        self._worker.failed.connect(self._failed)
+        self._worker.idle.connect(self._ended)
+        self._progressed.connect(self._progress)
+        self._build()
+        self._format_chosen()
+        self._refresh()
+
+    def reset_choices(self) -> None:
+        """Offer the Labels layers there are now."""
+        self.labels.reset_choices()
+
+    def start(self) -> None:
+        """Ask where to, then export in a thread."""
+        try:
+            layer = self.labels.value
+            if layer is None:
+                raise InputError("there is no Labels layer to export: press Start and click on an object first")
+            format_ = self._chosen_format()
+            format_.check_usable()
+            selection, options = self._selection(), self._options(format_)
+            path = self._ask_path(layer, format_)
+            if path is None:
+                return
+            path = target_path(path, format_)
+            overwrite = path.exists() and self._may_replace(path)
+            if path.exists() and not overwrite:
+                return
+            check_may_write(path, format_, overwrite=overwrite)
+        except InputError as error:
+            self._refused(str(error))
+            return
+        self._folder = path.parent
+        self._job = _Job(path, format_, selection, options, overwrite)
+        self.bar.setRange(0, 0)
+        self._refresh()
+        self._when_computed(self._job, layer)
+
+    def cancel(self) -> None:
+        """Stop; nothing is written."""
+        if self._job is not None:
+            self._job.called_off = True
+            self._say("Stopping ...")
+            self._worker.cancel()
+            if not self._worker.busy:
+                self._ended()
+
+    def shut(self) -> None:
+        """Stop, for good."""
+        self._job = None
+        self._worker.close()
+
+    # -- building
+
+    def _build(self) -> None:
+        self.labels = layer_box(Labels)
+        self.format = QComboBox()
+        for format_ in FORMATS.values():
+            self.format.addItem(format_.title, format_.name)
+        self.format.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.format.setMinimumContentsLength(_NARROW)  # long titles shall not widen the window
+        self.format.setCurrentIndex(self.format.findData("masks"))
+        self.format.currentIndexChanged.connect(self._format_chosen)
+        self.objects = _line("all", "Labels of the objects to export, such as 1, 4-9")
+        self.classes = _line("all", "Classes of the objects to export, joined by commas")
+        self.slices = _line("all", "Slices to export, such as 3 or 3:10 (the end does not belong to it), counted from "
+                            "0;\nwhere there is more than one slider, one such for each, as in 0;3:10")  # fmt: skip
+        self.value = QComboBox()
+        self.margin = QSpinBox()
+        self.margin.setRange(_WHOLE, _WIDEST)
+        self.margin.setSpecialValueText("as large as the slice")
+        self.margin.setSuffix(" px around the object")
+        self.margin.setValue(_WHOLE)
+        self.names = _line("usual", "How files are called: {name}, {object}, {class}, {plane}, {z}, {t};\n"
+                           "a slash makes folders, as in {class}/{object}")  # fmt: skip
+        inner = QWidget()
+        self._form = QFormLayout(inner)
+        self._form.setContentsMargins(0, 0, 0, 0)
+        self._form.addRow("Labels", self.labels.native)
+        for name in ("Format", "Objects", "Classes", "Slices", "Value", "Margin", "Names"):
+            self._form.addRow(_ROWS.get(name, name), getattr(self, name.lower()))
+        for part in self._running_parts():
+            self._form.addRow(part)
+        self.addWidget(inner)
+
+    def _running_parts(self) -> tuple[QWidget, ...]:
+        self.export_button = QPushButton("Export ...")
+        self.export_button.clicked.connect(self.start)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.clicked.connect(self.cancel)
+        self.bar = QProgressBar()
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        return row(self.export_button, self.cancel_button), self.bar, self.status
+
+    def _format_chosen(self) -> None:
+        """Show what can be said about files of this format."""
+        format_ = self._chosen_format()
+        for name, box in (("value", self.value), ("margin", self.margin), ("names", self.names)):
+            box.setVisible(name in format_.uses)
+            label = self._form.labelForField(box)
+            if label is not None:
+                label.setVisible(name in format_.uses)
+        self.value.clear()
+        if format_.name == "slices":
+            self.value.addItem("labels", None)
+        self.value.addItem("0 and 255", 255)
+        self.value.addItem("0 and 1", 1)
+
+    # -- what was chosen
+
+    def _chosen_format(self) -> Format:
+        return FORMATS[self.format.currentData()]
+
+    def _selection(self) -> Selection:
+        classes = {name.strip() for name in self.classes.text().split(",")} - {""}
+        return Selection(parse_objects(self.objects.text()), classes or None, parse_slices(self.slices.text()))
+
+    def _options(self, format_: Format) -> Options:
+        uses = format_.uses
+        margin = self.margin.value()
+        return Options(
+            self.value.currentData() if "value" in uses else None,
+            margin if "margin" in uses and margin != _WHOLE else None,
+            (self.names.text().strip() or None) if "names" in uses else None,
+        )
+
+    def _ask_path(self, layer: Labels, format_: Format) -> Path | None:
+        suffix = format_.suffixes[0] if format_.suffixes else f" {format_.name}"
+        usual = str(self._folder / f"{layer.name}{suffix}")
+        kind = " ".join(f"*{suffix}" for suffix in format_.suffixes)
+        path, _ = QFileDialog.getSaveFileName(
+            self,
+            f"Export to a new {'folder' if format_.folder else 'file'}",
+            usual,
+            f"{format_.title} ({kind or '*'})",
+            options=QFileDialog.Option.DontConfirmOverwrite,  # asked once the suffix is known
+        )
+        return Path(path) if path else None
+
+    def _may_replace(self, path: Path) -> bool:
+        yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
+        answer = QMessageBox.question(self, "Export", f"{path.name} is there already. Replace it?", yes | no)
+        return bool(answer == yes)
+
+    # -- exporting
+
+    def _when_computed(self, job: _Job, layer: Labels) -> None:
+        """Run a job as soon as no mask is being computed, so that the object in progress is exported as it will be."""
+        if job is not self._job:
+            return
+        if self._computing(layer):
+            self._say("Waiting for the mask that is being computed ...")
+            QTimer.singleShot(_LOOK_AGAIN, lambda: self._when_computed(job, layer))
+            return
+        try:
+            image = _snapshot(layer)
+        except InputError as error:
+            self._job = None
+            self._refused(str(error))
+            self._refresh()
+            return
+        self._say(f"Exporting {layer.name} ...")
+        self._worker.submit(lambda cancelled: self._export(job, image, cancelled))
+
+    def _export(self, job: _Job, image: LabelImage, cancelled: Callable[[], bool]) -> None:
+        """Export; runs in a thread."""
+        told = -1
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            if 100 * done // max(1, total) != told:
+                told = 100 * done // max(1, total)
+                self._progressed.emit(done, total)
+
+        job.exported = export_labels(
+            image,
+            job.path,
+            job.format.name,
+            job.selection,
+            job.options,
+            overwrite=job.overwrite,
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    # -- telling
+
+    def _progress(self, done: int, total: int) -> None:
+        if self._job is not None:
+            self.bar.setRange(0, total)
+            self.bar.setValue(done)
+
+    def _ended(self) -> None:
+        job, self._job = self._job, None
+        if job is None:
+            return
+        if job.exported is not None:
+            text = report(job.exported)
+            show_info(text)
+            self._say(f"{report(job.exported, short=True)}.")
+            self.status.setToolTip(str(job.exported.path))
+        elif job.called_off:
+            self._say("Called off: nothing was written.")
+        self._refresh()
+
+    def _failed(self, error: Exception) -> None:
+        self._job = None
+        if isinstance(error, InputError):
+            self._refused(str(error))
+        else:
+            if not isinstance(error, FBRSError):
+                logging.getLogger(__name__).error("export failed", exc_info=error)
+                error = RuntimeError(f"the export failed ({type(error).__name__}: {error}); nothing was written")
+            show_error(str(error))
+            self._say(str(error))
+        self._refresh()
+
+    def _refused(self, message: str) -> None:
+        show_warning(message)
+        self._say(message)
+
+    def _say(self, text: str) -> None:
+        self.status.setText(text)
+
+    def _refresh(self) -> None:
+        running = self._job is not None
+        self.export_button.setEnabled(not running)
+        self.cancel_button.setEnabled(running)
+        self.bar.setVisible(running)
+
+
+def _snapshot(layer: Labels) -> LabelImage:
+    """Return a layer as it is now: a copy, as it may be edited while it is written; what is not in memory stays so."""
+    data, meta, _ = layer.as_layer_data_tuple()
+    if layer.multiscale:
+        data = data[0]
+    if isinstance(data, np.ndarray):
+        if not data.any():
+            raise InputError(f"there is no object in {layer.name!r} yet")
+        try:
+            data = data.copy()
+        except MemoryError as error:
+            raise InputError(f"there is no memory for a copy of {layer.name!r} to export") from error
+    return from_layer(data, meta)
+
+
+def _line(placeholder: str, tooltip: str) -> QLineEdit:
+    line = QLineEdit()
+    line.setPlaceholderText(placeholder)
+    line.setToolTip(tooltip)
+    return line
