@@ -32,6 +32,7 @@ from napari_fbrs.gui.boxes import ModeBox, ModelBoxes, device_text, layer_box, r
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.objects_table import ObjectsBox
+from napari_fbrs.gui.propagation_box import PropagationBox
 from napari_fbrs.gui.recovery import Recovery
 from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
@@ -89,6 +90,7 @@ class FBRSWidget(QWidget):
         """Stop computing; layers and masks stay."""
         self._loader.close()
         self._boxes.close()
+        self.propagation.close_down()
         for watched in self._watched():
             watched.disconnect(self._refresh)
         self.recovery.stop()
@@ -156,6 +158,8 @@ class FBRSWidget(QWidget):
         layout.addWidget(self._clicking())
         self.objects = ObjectsBox()
         layout.addWidget(_folded("Objects", self.objects))
+        self.propagation = PropagationBox()
+        layout.addWidget(_folded("Other slices", self.propagation))
         layout.addWidget(self.status)
         layout.addStretch()
 
@@ -336,6 +340,7 @@ class FBRSWidget(QWidget):
         annotator = self.annotator
         self.box.setEnabled(annotator is not None)
         self.objects.refresh(annotator)
+        self.propagation.refresh(annotator)
         if annotator is None:
             self._say("Choose an image, press Start, then click on an object.")
             return
