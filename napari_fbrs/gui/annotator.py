@@ -445,7 +445,7 @@ class Annotator(QObject):
             return
         place = getattr(done, "place", None)
         if place is not None:
-            self._display(place.plane)
+            self.display(place.plane)
             # Objects to come are set like the one gone back to.
             self.session.threshold, self.session.extent = self.shown_settings()
         self.result = None
@@ -466,7 +466,7 @@ class Annotator(QObject):
                 self.refused.emit(str(error))
         self.update()
 
-    def _display(self, plane: PlaneIndex) -> None:
+    def display(self, plane: PlaneIndex) -> None:
         """Move the sliders to a plane, where it is one of those that the view can reach."""
         dims, image = self.viewer.dims, self.layers.image
         world = image.data_to_world(plane.select(0, 0))

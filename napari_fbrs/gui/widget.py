@@ -33,6 +33,7 @@ from napari_fbrs.gui.export_box import ExportBox
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.objects_table import ObjectsBox
+from napari_fbrs.gui.propagation_box import PropagationBox
 from napari_fbrs.gui.recovery import Recovery
 from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
@@ -93,6 +94,7 @@ class FBRSWidget(QWidget):
         self._boxes.close()
         self.meter.close_down()
         self.export.shut()
+        self.propagation.close_down()
         for watched in self._watched():
             watched.disconnect(self._refresh)
         self.recovery.stop()
@@ -160,9 +162,11 @@ class FBRSWidget(QWidget):
         layout.addWidget(self.start_button)
         layout.addWidget(self.recovery)
         layout.addWidget(self._clicking())
+        layout.addWidget(self.status)
         self.objects = ObjectsBox()
         layout.addWidget(_folded("Objects", self.objects))
-        layout.addWidget(self.status)
+        self.propagation = PropagationBox()
+        layout.addWidget(_folded("Other slices", self.propagation))
         self.export = ExportBox(self._computing)
         layout.addWidget(self.export)
         layout.addStretch()
@@ -349,6 +353,7 @@ class FBRSWidget(QWidget):
         annotator = self.annotator
         self.box.setEnabled(annotator is not None)
         self.objects.refresh(annotator)
+        self.propagation.refresh(annotator)
         if annotator is None:
             self._say("Choose an image, press Start, then click on an object.")
             return

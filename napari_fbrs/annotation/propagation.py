@@ -1,0 +1,235 @@
+"""From a refined slice to its neighbours: each starts from the mask, the scales and the biases of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_fbrs.annotation.history import Base, Place, Refinement
+from napari_fbrs.annotation.image import PlaneIndex
+from napari_fbrs.annotation.labels import PlaneMask
+from napari_fbrs.annotation.session import Result, Session
+from napari_fbrs.clicks import Click
+from napari_fbrs.errors import InputError
+from napari_fbrs.inference.correction import middle, state_from
+from napari_fbrs.inference.optimizer import Variables
+from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.predictor import Prediction, Predictor
+
+Mask = npt.NDArray[np.bool_]
+
+ENDED = 0.5  # confidence below which the object is taken to have ended
+DOUBTFUL = 0.7  # confidence below which a slice is to be checked
+_SHRUNK = 0.15  # of the area before, below which the object is taken to have ended
+_AROUND = 0.6  # of the mask's size (the root of its area): how far outside the negative clicks derived from it lie
+_SURE, _POSSIBLE = 0.7, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """What was carried to one slice.
+
+    Parameters
+    ----------
+    place : Place
+        Where it belongs.
+    mask : PlaneMask
+        Never empty.
+    variables : ndarray of float32 or None
+        Scales and biases optimised there.
+    confidence : float
+        In [0, 1]: how sure the network is, times how much the same it sees when it is not shown the mask before,
+        in relation to that on the slice it all started from.
+    """
+
+    place: Place
+    mask: PlaneMask
+    variables: Variables | None
+    confidence: float
+
+
+def derived_clicks(mask: PlaneMask, shape: tuple[int, int]) -> list[Click]:
+    """Return clicks that say where an object is: in the middle of its mask, and around it.
+
+    Parameters
+    ----------
+    mask : PlaneMask
+        Not empty.
+    shape : tuple of int
+        Rows and columns of the plane.
+    """
+    pixels, crop = mask.pixels, mask.crop
+    row, column = middle(pixels)
+    centre = row + crop.row_min, column + crop.column_min
+    reach = max(2, round(_AROUND * float(np.sqrt(np.count_nonzero(pixels)))))
+    around = [
+        (crop.row_min - reach, centre[1]),
+        (crop.row_max + reach, centre[1]),
+        (centre[0], crop.column_min - reach),
+        (centre[0], crop.column_max + reach),
+    ]
+    outside = [Click(*at, positive=False) for at in around]
+    return [Click(*centre), *(click for click in outside if click.inside(shape))]
+
+
+class Propagation:
+    """Carries an object from a refined slice along an axis; reads the session, and writes nothing.
+
+    Parameters
+    ----------
+    session : Session
+        With a mask at `start`.
+    start : Place
+        The object, and the slice that it is carried from.
+    axis : int
+        Of the image; not one that the slices span.
+    carry : bool, optional
+        Whether scales and biases are carried along.
+
+    Raises
+    ------
+    InputError
+        If there is no mask, or no such axis.
+    """
+
+    def __init__(self, session: Session, start: Place, axis: int, *, carry: bool = True) -> None:
+        if axis in start.plane.axes or not 0 <= axis < session.image.ndim:
+            raise InputError("an object is carried along an axis that is not displayed: choose one with a slider")
+        mask = session.mask(start)
+        if mask is None:
+            raise InputError(f"object {start.object} has no mask on this slice: click on it first")
+        self._session, self._start, self._mask, self._carry = session, start, mask, carry
+        self._predictor: Predictor = session.predictor
+        self._refinement = session.refinement(start)
+        self._along = sorted(set(range(session.image.ndim)) - set(start.plane.axes)).index(axis)
+        self._extent = session.image.shape[axis]
+        refined = {p for p in session.places(start.object) if p.plane.axes == start.plane.axes}
+        self._stops = {p.plane.position[self._along] for p in refined if self._in_line(p.plane)}
+
+    def targets(self, direction: int) -> list[int]:
+        """Return the slices forward (1) or backward (-1), up to the end or to one that has clicks of its own."""
+        slices = []
+        at = self._here + direction
+        while 0 <= at < self._extent and at not in self._stops:
+            slices.append(at)
+            at += direction
+        return slices
+
+    def until_refined(self, direction: int) -> tuple[list[int], Place]:
+        """Return the half, nearer to this slice, of those up to the next one with clicks, and that one's place.
+
+        Raises
+        ------
+        InputError
+            If there is no refined slice in this direction.
+        """
+        between = self.targets(direction)
+        at = self._here + direction * (len(between) + 1)
+        if at not in self._stops:
+            raise InputError(
+                "no other slice of this object has clicks in this direction: click on one, or go another way"
+            )
+        return between[: (len(between) + 1) // 2], self._at(at)
+
+    def run(self, slices: Sequence[int], cancelled: Callable[[], bool] = lambda: False) -> Iterator[Slice]:
+        """Yield what is found slice by slice, until the object ends. May run in any thread.
+
+        Parameters
+        ----------
+        slices : sequence of int
+            Neighbours of the start, the nearest first.
+        cancelled : callable, optional
+            When it answers True, `CancelledError` is raised.
+        """
+        mask, variables = self._mask, self._variables(cancelled)
+        _, surest, _ = self._look(self._start, mask, variables, cancelled)
+        for at in slices:
+            place = self._at(at)
+            pixels, sureness, following = self._look(place, mask, variables, cancelled)
+            confidence = min(1.0, sureness / surest) if surest else sureness
+            ended = np.count_nonzero(pixels) < max(1, _SHRUNK * np.count_nonzero(mask.pixels)) or confidence < ENDED
+            found = PlaneMask.of_plane(pixels)
+            if ended or found is None:
+                return
+            mask, variables = found, following
+            yield Slice(place, mask, variables, confidence)
+
+    @property
+    def _here(self) -> int:
+        return self._start.plane.position[self._along]
+
+    def _in_line(self, plane: PlaneIndex) -> bool:
+        mine = self._start.plane.position
+        return all(a == b for i, (a, b) in enumerate(zip(plane.position, mine, strict=True)) if i != self._along)
+
+    def _at(self, index: int) -> Place:
+        position = list(self._start.plane.position)
+        position[self._along] = index
+        return Place(self._start.object, PlaneIndex(tuple(position), self._start.plane.axes))
+
+    def _variables(self, cancelled: Callable[[], bool]) -> Variables | None:
+        """Return the scales and biases of the slice it starts from."""
+        if not self._carry:
+            return None
+        if not self._refinement.asking:
+            return self._refinement.base.variables if self._refinement.base else None
+        prediction = self._session.compute(self._start, self._refinement, cancelled).prediction
+        return prediction.state.variables if prediction else None
+
+    def _look(
+        self, place: Place, before: PlaneMask, variables: Variables | None, cancelled: Callable[[], bool]
+    ) -> tuple[Mask, float, Variables | None]:
+        """Return the object on a slice, given its mask on the one before; how sure that is; scales and biases."""
+        plane = self._session.image.plane(place.plane, self._refinement.limits)
+        clicks, state = derived_clicks(before, plane.shape), state_from(before.crop, before.pixels, variables)
+        guided = self._predictor.predict(plane, clicks, state, cancelled=cancelled)
+        alone = self._predictor.predict(plane, clicks, replace(state, prior=None), cancelled=cancelled)
+        pixels, others = (_touching(p.mask(self._refinement.threshold), before) for p in (guided, alone))
+        return pixels, _stability(guided) * _iou(pixels, others), guided.state.variables if self._carry else None
+
+
+def write(session: Session, slices: Sequence[Slice]) -> None:
+    """Write what was carried into the labels of a session; one step to undo. Slices with clicks stay as they are."""
+    with session.together():
+        for found in slices:
+            before = session.refinement(found.place)
+            if before.clicks:
+                continue
+            base = Base(found.mask, variables=found.variables, found=False, confidence=found.confidence)
+            after = Refinement(threshold=before.threshold, limits=before.limits, base=base)
+            session.edit(found.place, after)
+            session.show(Result(found.place, after, None, found.mask))
+
+
+def to_check(session: Session, object_: int) -> list[tuple[Place, float]]:
+    """Return the slices of an object that were carried there, nobody has clicked on, and are doubtful; worst first."""
+    places = [p for p in session.annotated() if p.object == object_]
+    bases = [(place, session.refinement(place)) for place in places]
+    doubtful = [
+        (place, refinement.base.confidence)
+        for place, refinement in bases
+        if refinement.base is not None and refinement.base.confidence is not None and not refinement.clicks
+    ]
+    return sorted((pair for pair in doubtful if pair[1] < DOUBTFUL), key=lambda pair: pair[1])
+
+
+def _touching(pixels: Mask, before: PlaneMask) -> Mask:
+    """Return the connected parts of a mask that overlap the one before."""
+    parts, _ = ndimage.label(pixels)
+    there = before.within(Crop.whole((pixels.shape[0], pixels.shape[1])))
+    kept: Mask = np.isin(parts, np.setdiff1d(parts[there], [0]))
+    return kept
+
+
+def _stability(prediction: Prediction) -> float:
+    probability = prediction.network_probability
+    return np.count_nonzero(probability > _SURE) / max(1, np.count_nonzero(probability > _POSSIBLE))
+
+
+def _iou(a: Mask, b: Mask) -> float:
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 0.0

@@ -1,0 +1,92 @@
+"""Carrying an object to other slices, by the buttons of the widget."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_fbrs.clicks import Click
+
+SHAPE = (7, 80, 100)
+
+
+@pytest.fixture
+def stack(bench, discs):
+    """Discs on a stack of seven planes, one click on plane 3."""
+    bench.add_image(np.zeros(SHAPE, np.uint8), axis_labels=("time", "y", "x"))
+    bench.start()
+    bench.viewer.dims.set_point(0, 3)
+    bench.click(3, 40, 50)
+    bench.settle()
+    return bench
+
+
+def carry(bench, way: str) -> None:
+    bench.widget.propagation.buttons[way].click()
+    bench.wait(lambda: not bench.widget.propagation.busy)
+
+
+def slices(bench) -> list[int]:
+    return np.flatnonzero((bench.labels == 1).any(axis=(1, 2))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"), [("forward", [3, 4, 5, 6]), ("backward", [0, 1, 2, 3]), ("whole", [0, 1, 2, 3, 4, 5, 6])]
+)
+def test_an_object_is_carried_and_one_undo_takes_all_back(stack, discs, way, expected):
+    assert stack.widget.propagation.axis.currentText().startswith("time")
+    before = stack.labels.copy()
+    carry(stack, way)
+    assert slices(stack) == expected
+    stack.press("Control-Z")
+    stack.settle()
+    np.testing.assert_array_equal(stack.labels, before)
+    stack.press("Control-Shift-Z")
+    stack.settle()
+    assert slices(stack) == expected
+
+
+def test_between_two_refined_slices(stack):
+    stack.viewer.dims.set_point(0, 6)
+    stack.click(6, 40, 52)
+    stack.settle()
+    carry(stack, "between")
+    assert slices(stack) == [3, 4, 5, 6]
+
+
+def test_it_is_cancelled_and_nothing_is_written(stack, discs):
+    before = stack.labels.copy()
+    discs.gate.clear()
+    box = stack.widget.propagation
+    box.buttons["forward"].click()
+    assert box.busy
+    assert not box.running.isHidden()
+    assert not box.buttons["forward"].isEnabled()
+    box.cancel.click()
+    discs.gate.set()
+    stack.wait(lambda: not box.busy)
+    assert box.running.isHidden()
+    np.testing.assert_array_equal(stack.labels, before)
+
+
+def test_without_a_mask_it_says_what_to_do(stack):
+    stack.viewer.dims.set_point(0, 0)
+    with stack.refusal("click on it first"):
+        stack.widget.propagation.buttons["forward"].click()
+
+
+def test_slices_to_check_are_listed_and_gone_to(stack, monkeypatch):
+    sureness = iter([1.0, 0.6, 0.6, 0.6])  # of the slice it starts from, and of those it comes to
+    monkeypatch.setattr("napari_fbrs.annotation.propagation._stability", lambda _prediction: next(sureness))
+    carry(stack, "forward")
+    box = stack.widget.propagation
+    assert box.check.count() == 3
+    item = box.check.item(1)
+    assert "60%" in item.text()
+    box.check.itemClicked.emit(item)
+    at = stack.viewer.dims.current_step[0]
+    assert f"Slice {at}:" in item.text()
+    stack.click(at, 30, 50)
+    stack.settle()
+    assert box.check.count() == 2
+    assert stack.annotator.session.refinement(stack.annotator.place()).clicks.flat == (Click(30, 50),)
