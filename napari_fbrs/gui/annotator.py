@@ -20,7 +20,7 @@ from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.errors import InputError
-from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_0, painted_change
+from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_0, painted_change, shown_limits
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
@@ -191,7 +191,7 @@ class Annotator(QObject):
         )
 
     def _edit_strokes(self, edits: Mapping[PlaneIndex, Edit]) -> None:
-        limits = self._limits()
+        limits = shown_limits(self.layers.image)
         try:
             with self.session.together():
                 for plane, edit in edits.items():
@@ -296,7 +296,7 @@ class Annotator(QObject):
             return
         session = self.session
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
-        limits = self._limits()
+        limits = shown_limits(self.layers.image)
         try:
             for plane, edit in reconcile(known, points, axes).items():
                 session.apply(Place(session.object, plane), edit, limits)
@@ -333,7 +333,7 @@ class Annotator(QObject):
         except InputError:  # a view in which nothing can be clicked
             return
         if not self.session.refinement(place).clicks:
-            limits, warm_up = self._limits(), self.session.warm_up
+            limits, warm_up = shown_limits(self.layers.image), self.session.warm_up
             self.worker.submit_quietly(lambda cancelled: warm_up(place.plane, limits, cancelled))
 
     def _mark_unmet(self) -> None:

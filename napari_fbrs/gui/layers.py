@@ -49,6 +49,14 @@ def image_shape(image: Image) -> tuple[int, ...]:
     return tuple(level_0(image).shape[: image.ndim])
 
 
+def shown_limits(image: Image) -> tuple[float, float] | None:
+    """Return the intensities that an image layer shows as black and white; None for colours."""
+    if image.rgb:
+        return None
+    low, high = image.contrast_limits
+    return float(low), float(high)
+
+
 def new_points(image: Image, *, positive: bool) -> Points:
     """Return an empty Points layer for clicks of one sign."""
     return Points(

@@ -15,7 +15,7 @@ from napari_fbrs.evaluation.noc import evaluate, summary
 from napari_fbrs.evaluation.objects import Truth, sample_objects
 from napari_fbrs.evaluation.simulation import MAX_CLICKS, Run
 from napari_fbrs.evaluation.subjects import Predicting, Predicts
-from napari_fbrs.gui.layers import image_shape, level_0
+from napari_fbrs.gui.layers import image_shape, level_0, shown_limits
 
 Cancelled = Callable[[], bool]
 
@@ -81,11 +81,7 @@ class LayerObjects(LabelledArray):
 
     def __init__(self, image: Image, labels: Labels) -> None:
         check_same_place(image, labels)
-        limits = None
-        if not image.rgb:
-            low, high = image.contrast_limits
-            limits = float(low), float(high)
-        super().__init__(level_0(image), level_0(labels), labels.name, rgb=image.rgb, limits=limits)
+        super().__init__(level_0(image), level_0(labels), labels.name, rgb=image.rgb, limits=shown_limits(image))
         self.cancelled: Cancelled = lambda: False  # asked at every plane that is read
 
     def labels(self, image: int) -> Truth:
