@@ -8,8 +8,18 @@ from types import MappingProxyType
 import torch
 from magicgui.widgets import ComboBox, create_widget
 from napari.layers import Layer
-from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.models import DownloadPanel, ModelBox
@@ -148,6 +158,36 @@ def layer_box(kind: type[Layer], *, nullable: bool = False) -> ComboBox:
     box = create_widget(annotation=kind, options={"nullable": nullable})
     assert isinstance(box, ComboBox)  # what napari registers for layers
     return box
+
+
+def scrolled(widget: QWidget) -> QVBoxLayout:
+    """Return a layout that fills a widget, and scrolls where the widget is lower than what is in it."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    inner = _AsWide(area)
+    area.setWidget(inner)
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)
+    return QVBoxLayout(inner)
+
+
+class _AsWide(QWidget):
+    """Keeps the scroll area around it as wide as itself, the bar included."""
+
+    def __init__(self, area: QScrollArea) -> None:
+        super().__init__()
+        self._area = area
+
+    def event(self, event: QEvent | None) -> bool:
+        """Follow what is inside."""
+        done = super().event(event)
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            bar = self._area.verticalScrollBar()
+            self._area.setMinimumWidth(self.minimumSizeHint().width() + (bar.sizeHint().width() if bar else 0))
+        return done
 
 
 def row(*widgets: QWidget) -> QWidget:

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible, QLabeledDoubleSlider
@@ -28,7 +27,7 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
-from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row
+from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.export_box import ExportBox
 from napari_fbrs.gui.keys import HINTS, bind_keys
 from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
@@ -156,7 +155,7 @@ class FBRSWidget(QWidget):
         )
         self.zoom.clicked.connect(self._model_chosen)
         choices.addRow("", self.zoom)
-        layout = QVBoxLayout(self)
+        layout = scrolled(self)
         layout.addLayout(choices)
         layout.addWidget(adopt)
         layout.addWidget(self.start_button)
