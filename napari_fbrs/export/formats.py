@@ -36,6 +36,8 @@ class Format:
         Whether it is a folder rather than a file.
     needs : str or None
         A package that the base dependencies do not hold.
+    holds_masks : bool
+        Whether all masks can be got back from it.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Format:
     uses: frozenset[str] = frozenset()
     folder: bool = False
     needs: str | None = None
+    holds_masks: bool = True
 
     def check_usable(self) -> None:
         """Raise `InputError` where a package that it needs is not installed."""
@@ -66,8 +69,10 @@ _TABLE = (
     Format("slices", "Labels: a PNG for each slice", (), "png:write_slices", _NAMED, folder=True),
     Format("masks", "Masks: a PNG for each object and slice", (), "png:write_masks", _CUT, folder=True),
     Format("masks-tiff", "Masks: a TIFF for each object", (), "labels_tiff:write_masks", _NAMED, folder=True),
-    Format("csv", "Measurements: CSV, a row for each object and slice", (".csv",), "measurements:write_planes"),
-    Format("volumes", "Measurements: CSV, a row for each object of a stack", (".csv",), "measurements:write_volumes"),
+    Format("csv", "Measurements: CSV, a row for each object and slice", (".csv",), "measurements:write_planes",
+           holds_masks=False),
+    Format("volumes", "Measurements: CSV, a row for each object of a stack", (".csv",), "measurements:write_volumes",
+           holds_masks=False),
     Format("npz", "Labels: NumPy (NPZ)", (".npz",), "npz:write"),
     Format("coco", "Polygons: COCO JSON", (".json",), "coco:write_polygons", frozenset({"names"})),
     Format("coco-rle", "Masks: COCO JSON (RLE)", (".json",), "coco:write_rle", frozenset({"names"})),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels
@@ -44,11 +45,13 @@ _LOOK_AGAIN = 50  # milliseconds between looks at whether a mask is still being 
 class _Job:
     """One export."""
 
+    layer: Labels
     path: Path
     format: Format
     selection: Selection
     options: Options
     overwrite: bool
+    image: LabelImage | None = None
     called_off: bool = False
     exported: Exported | None = None
 
@@ -60,13 +63,17 @@ class ExportBox(QCollapsible):
     ----------
     computing : callable
         Tells whether a mask is being computed for a layer: the export waits for it.
+    known_of : callable
+        Returns what is known of a layer beyond the layer, by the names of `LabelImage`: classes, intensities.
     """
+
+    saved = Signal(object)  # a Labels layer, all masks of which, as they are now, are in a file
 
     _progressed = Signal(int, int)  # done, of how much; from the thread
 
-    def __init__(self, computing: Callable[[Labels], bool]) -> None:
+    def __init__(self, computing: Callable[[Labels], bool], known_of: Callable[[Labels], Mapping[str, Any]]) -> None:
         super().__init__("Export")
-        self._computing = computing
+        self._computing, self._known_of = computing, known_of
         self._job: _Job | None = None
         self._folder = Path.home()
         self._worker = LatestWorker(self)
@@ -102,10 +109,10 @@ class ExportBox(QCollapsible):
             self._refused(str(error))
             return
         self._folder = path.parent
-        self._job = _Job(path, format_, selection, options, overwrite)
+        self._job = _Job(layer, path, format_, selection, options, overwrite)
         self.bar.setRange(0, 0)
         self._refresh()
-        self._when_computed(self._job, layer)
+        self._when_computed(self._job)
 
     def cancel(self) -> None:
         """Stop; nothing is written."""
@@ -217,22 +224,22 @@ class ExportBox(QCollapsible):
 
     # -- exporting
 
-    def _when_computed(self, job: _Job, layer: Labels) -> None:
+    def _when_computed(self, job: _Job) -> None:
         """Run a job as soon as no mask is being computed, so that the object in progress is exported as it will be."""
         if job is not self._job:
             return
-        if self._computing(layer):
+        if self._computing(job.layer):
             self._say("Waiting for the mask that is being computed ...")
-            QTimer.singleShot(_LOOK_AGAIN, lambda: self._when_computed(job, layer))
+            QTimer.singleShot(_LOOK_AGAIN, lambda: self._when_computed(job))
             return
         try:
-            image = _snapshot(layer)
+            job.image = image = replace(_snapshot(job.layer), **self._known_of(job.layer))
         except InputError as error:
             self._job = None
             self._refused(str(error))
             self._refresh()
             return
-        self._say(f"Exporting {layer.name} ...")
+        self._say(f"Exporting {job.layer.name} ...")
         self._worker.submit(lambda cancelled: self._export(job, image, cancelled))
 
     def _export(self, job: _Job, image: LabelImage, cancelled: Callable[[], bool]) -> None:
@@ -272,9 +279,22 @@ class ExportBox(QCollapsible):
             show_info(text)
             self._say(f"{report(job.exported, short=True)}.")
             self.status.setToolTip(str(job.exported.path))
+            if self._holds_everything(job):
+                self.saved.emit(job.layer)
         elif job.called_off:
             self._say("Called off: nothing was written.")
         self._refresh()
+
+    def _holds_everything(self, job: _Job) -> bool:
+        """Return whether all masks of a layer, as they are now, can be got back from what was exported."""
+        if (
+            job.image is None
+            or not job.format.holds_masks
+            or job.selection != Selection()
+            or self._computing(job.layer)
+        ):
+            return False
+        return isinstance(job.image.data, np.ndarray) and np.array_equal(job.image.data, job.layer.data)
 
     def _failed(self, error: Exception) -> None:
         self._job = None

@@ -30,7 +30,7 @@ from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.export_box import ExportBox
 from napari_fbrs.gui.keys import HINTS, bind_keys
-from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
+from napari_fbrs.gui.layers import check_labels, check_points, level_0, new_labels, new_points
 from napari_fbrs.gui.objects_table import ObjectsBox
 from napari_fbrs.gui.propagation_box import PropagationBox
 from napari_fbrs.gui.recovery import Recovery
@@ -166,7 +166,8 @@ class FBRSWidget(QWidget):
         layout.addWidget(_folded("Objects", self.objects))
         self.propagation = PropagationBox()
         layout.addWidget(_folded("Other slices", self.propagation))
-        self.export = ExportBox(self._computing)
+        self.export = ExportBox(self._computing, self._known)
+        self.export.saved.connect(self._saved)
         layout.addWidget(self.export)
         layout.addStretch()
 
@@ -311,6 +312,18 @@ class FBRSWidget(QWidget):
     def _measured(self, result: Result) -> None:
         if result.prediction is not None:
             self.mode.measured(self._annotator().session.predictor.mode, _milliseconds(result.prediction))
+
+    def _known(self, labels: Labels) -> dict[str, Any]:
+        """Return what is known of a layer's objects: the classes given to them, the grey image they lie on."""
+        annotator = self.annotator
+        if annotator is None or annotator.layers.labels != labels:
+            return {}
+        image, classes = annotator.layers.image, dict(annotator.session.classes)
+        return ({} if image.rgb else {"intensities": level_0(image)}) | ({"classes": classes} if classes else {})
+
+    def _saved(self, labels: Labels) -> None:
+        if self.annotator is not None and self.annotator.layers.labels == labels:
+            self.recovery.saved()
 
     def _computing(self, labels: Labels) -> bool:
         """Return whether a mask for a layer is being computed."""

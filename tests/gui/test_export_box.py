@@ -123,6 +123,37 @@ def test_a_folder_with_other_files_is_never_replaced(disc_bench, asked):
     assert [path.name for path in asked.path.iterdir()] == ["thesis.txt"]
 
 
+def test_intensities_and_classes_known_to_the_annotation_are_exported(bench, discs, asked):
+    image = np.random.default_rng(0).integers(0, 4000, (80, 100), dtype=np.uint16)
+    bench.add_image(image)
+    bench.start()
+    bench.click(30, 30)
+    bench.settle()
+    bench.annotator.session.classes[1] = "nucleus"
+    export(bench, "csv")
+    with asked.path.with_suffix(".csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["class"] == "nucleus"
+    assert float(row["intensity_mean"]) == pytest.approx(image[bench.labels == 1].mean())
+
+
+def test_all_masks_in_a_file_are_saved_work_and_others_are_not(disc_bench, asked, monkeypatch):
+    saved = []
+    monkeypatch.setattr(disc_bench.widget.recovery, "saved", lambda: saved.append(1))
+    for column in (30, 70):
+        disc_bench.click(30, column)
+        disc_bench.settle()
+        disc_bench.annotator.next_object()
+    asked.replace = True
+    export(disc_bench, "csv")
+    disc_bench.widget.export.objects.setText("1")
+    export(disc_bench, "masks")
+    assert not saved
+    disc_bench.widget.export.objects.setText("")
+    export(disc_bench, "masks")
+    assert saved == [1]
+
+
 def test_what_cannot_be_exported_is_said(bench, asked):
     with bench.refusal("no Labels layer"):
         export(bench, "tiff")
