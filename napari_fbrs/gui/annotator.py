@@ -336,13 +336,6 @@ class Annotator(QObject):
             limits, warm_up = shown_limits(self.layers.image), self.session.warm_up
             self.worker.submit_quietly(lambda cancelled: warm_up(place.plane, limits, cancelled))
 
-    def _limits(self) -> tuple[float, float] | None:
-        """Return the intensities that the image layer shows as black and white; None for colours."""
-        if self.layers.image.rgb:
-            return None
-        low, high = self.layers.image.contrast_limits
-        return float(low), float(high)
-
     def _mark_unmet(self) -> None:
         """Show which clicks their masks contradict; those of masks not computed yet stay as they are."""
         for place in self.session.places(self.session.object):
