@@ -65,7 +65,7 @@ def stack() -> None:
     viewer.reset_view()
     widget.start()
     _wait(lambda: widget.annotator is not None)
-    label = int(np.argmax(np.bincount(truth.ravel())[1:])) + 1  # the largest nucleus
+    label = _whole_bright_one(image, truth)
     planes = np.flatnonzero((truth == label).any(axis=(1, 2)))
     middle = int(planes[len(planes) // 2])
     viewer.dims.set_current_step(0, middle)
@@ -79,6 +79,14 @@ def stack() -> None:
     viewer.dims.set_current_step(0, middle + 2)
     _take(viewer, "stack.png")
     viewer.close()
+
+
+def _whole_bright_one(image: np.ndarray, truth: np.ndarray) -> int:
+    """Return the label of a nucleus that no border cuts, the one with most light."""
+    inside = truth.copy()
+    for label in np.unique(np.concatenate([np.take(truth, end, axis).ravel() for axis in range(3) for end in (0, -1)])):
+        inside[truth == label] = 0
+    return int(np.argmax(np.bincount(inside.ravel(), image.ravel())[1:])) + 1
 
 
 def restore() -> None:
