@@ -22,7 +22,7 @@ from napari_fbrs.inference.predictor import Prediction, Predictor
 
 Mask = npt.NDArray[np.bool_]
 
-ENDED = 0.5  # confidence below which the object is taken to have ended
+ENDED = 0.35  # confidence below which the object is taken to have ended
 DOUBTFUL = 0.7  # confidence below which a slice is to be checked
 _SHRUNK = 0.15  # of the area before, below which the object is taken to have ended
 _AROUND = 0.6  # of the mask's size (the root of its area): how far outside the negative clicks derived from it lie

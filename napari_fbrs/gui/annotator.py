@@ -65,6 +65,7 @@ class Annotator(QObject):
     refused = Signal(str)  # what could not be done, and why
     crashed = Signal(Exception)
     changed = Signal()  # anything a status line tells
+    closing = Signal()
     strokes_made = Signal(object)  # the Labels layer that strokes are painted in
 
     def __init__(self, viewer: Viewer, layers: Layers, predictor: Predictor, parent: QObject | None = None) -> None:
@@ -97,6 +98,7 @@ class Annotator(QObject):
 
     def close(self) -> None:
         """Stop computing and listening; layers stay as they are."""
+        self.closing.emit()
         self.worker.close()
         self._settled.stop()
         self.viewer.dims.events.point.disconnect(self._plane_changed)

@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari.layers import Labels
 from napari.layers.base import Layer
+from napari.utils.key_bindings import coerce_keybinding
 
 from napari_fbrs.gui.annotator import Annotator
+from napari_fbrs.gui.settings import ACTIONS, read_keys
 
-HINTS = {"T": "positive / negative", "D": "draw / click", "N": "next object", "Ctrl+Z": "undo", "Ctrl+Shift+Z": "redo"}
+
+def hints() -> dict[str, str]:
+    """Return what each key does, the keys as people write them."""
+    return {key.replace("Control", "Ctrl").replace("-", "+"): ACTIONS[name].hint for name, key in read_keys().items()}
 
 
 def bind_keys(annotator: Annotator) -> None:
-    """Bind the shortcuts on the Points and Labels layers of an annotation."""
+    """Bind the shortcuts on the layers of an annotation; keys that napari does not know are told, and left out."""
+    keys = read_keys()
     for layer in annotator.layers.ours():
-        _bind_on(annotator, layer)
+        unknown = _bind_on(annotator, layer, keys)
     if annotator.strokes is not None:
-        _bind_on(annotator, annotator.strokes.layer)
-    annotator.strokes_made.connect(lambda layer: _bind_on(annotator, layer))
+        _bind_on(annotator, annotator.strokes.layer, keys)
+    annotator.strokes_made.connect(lambda layer: _bind_on(annotator, layer, keys))
+    for name in unknown:
+        annotator.refused.emit(
+            f"napari knows no key {keys[name]!r}, set for {ACTIONS[name].hint!r}: change it in the Preferences "
+            f"(its own is {ACTIONS[name].key!r})"
+        )
 
 
-def _bind_on(annotator: Annotator, layer: Layer) -> None:
-    _bind(layer, "T", annotator.toggle_sign)
-    _bind(layer, "D", annotator.toggle_drawing)
-    _bind(layer, "N", annotator.next_object)
-    _bind(layer, "Control-Z", _undo(annotator, layer))
-    _bind(layer, "Control-Shift-Z", _redo(annotator, layer))
+def _bind_on(annotator: Annotator, layer: Layer, keys: Mapping[str, str]) -> list[str]:
+    """Bind the shortcuts on a layer, and return the names of the actions whose key is none."""
+    actions: dict[str, Callable[[], object]] = {
+        "sign": annotator.toggle_sign,
+        "draw": annotator.toggle_drawing,
+        "next_object": annotator.next_object,
+        "commit": annotator.commit,
+        "clear": annotator.clear,
+        "object_before": lambda: annotator.step_object(-1),
+        "object_after": lambda: annotator.step_object(1),
+        "undo": _undo(annotator, layer),
+        "redo": _redo(annotator, layer),
+    }
+    return [name for name, action in actions.items() if not _bind(layer, keys[name], action)]
 
 
-def _bind(layer: Layer, key: str, action: Callable[[], None]) -> None:
+def _bind(layer: Layer, key: str, action: Callable[[], object]) -> bool:
     def pressed(_layer: Any) -> None:
         action()
 
+    if not coerce_keybinding(key).part0.key:  # 0 is the key that is none
+        return False
     layer.bind_key(key, pressed, overwrite=True)
+    return True
 
 
 def _undo(annotator: Annotator, layer: Layer) -> Callable[[], None]:

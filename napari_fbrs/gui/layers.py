@@ -254,6 +254,14 @@ class ClickLayers:
     def _pixels(self, layer: Points) -> npt.NDArray[np.float64]:
         return np.rint(mapped(np.asarray(layer.data, dtype=float), layer, self.image))
 
+    def move_last(self, layer: Points) -> None:
+        """Move the newest point of a layer to the layer of the other sign."""
+        other = next(points for points in self if points != layer)
+        position = other.world_to_data(layer.data_to_world(layer.data[-1]))
+        with self._own_change():
+            layer.data = layer.data[:-1]
+            other.add([position])
+
     def deselect(self) -> None:
         """Take the highlight off points just added, which would hide their colour."""
         with self._own_change():

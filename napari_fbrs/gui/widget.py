@@ -29,11 +29,13 @@ from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.export_box import ExportBox
-from napari_fbrs.gui.keys import HINTS, bind_keys
+from napari_fbrs.gui.keys import bind_keys, hints
 from napari_fbrs.gui.layers import check_labels, check_points, level_0, new_labels, new_points
+from napari_fbrs.gui.mouse import OtherSign
 from napari_fbrs.gui.objects_table import ObjectsBox
 from napari_fbrs.gui.propagation_box import PropagationBox
 from napari_fbrs.gui.recovery import Recovery
+from napari_fbrs.gui.settings import OTHER_SIGN, read_other_sign
 from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
@@ -223,10 +225,16 @@ class FBRSWidget(QWidget):
         layout.addRow(row(self.undo_button, self.redo_button))
         layout.addRow("Threshold", self.threshold)
         layout.addRow("Size", self.extent)
-        hints = QLabel("   ".join(f"<b>{key}</b> {what}" for key, what in HINTS.items()))
-        hints.setWordWrap(True)
-        layout.addRow(hints)
+        self.hints = QLabel()
+        self.hints.setWordWrap(True)
+        self._show_hints()
+        layout.addRow(self.hints)
         return self.box
+
+    def _show_hints(self) -> None:
+        keys = "   ".join(f"<b>{key}</b> {what}" for key, what in hints().items())
+        other = read_other_sign()
+        self.hints.setText(keys if other == OTHER_SIGN[-1] else f"{keys}   <b>{other}</b> the other sign")
 
     def _scribbles(self, _box: Any = None) -> list[Layer]:
         return [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]
@@ -307,6 +315,8 @@ class FBRSWidget(QWidget):
             lambda layer: layer.metadata.update({_ROLE: {"role": "strokes", "image": layers.image.name}})
         )
         bind_keys(annotator)
+        OtherSign(annotator)
+        self._show_hints()
         return annotator
 
     def _measured(self, result: Result) -> None:

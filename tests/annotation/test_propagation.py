@@ -89,7 +89,7 @@ def test_slices_with_clicks_are_where_it_stops(drifting):
     assert there.targets(1) == [3, 4, 5]
     assert there.targets(-1) == [1, 0]
     assert there.until_refined(1) == ([3, 4], session.place((6,)))
-    with pytest.raises(InputError, match="no other slice with clicks"):
+    with pytest.raises(InputError, match="no other slice"):
         there.until_refined(-1)
 
 
@@ -152,9 +152,6 @@ def test_derived_clicks_lie_on_and_around_the_mask():
     mask[0:12, 20:32] = True
     clicks = derived_clicks(PlaneMask.of_plane(mask), mask.shape)
     assert clicks[0].positive
-    assert bounding_box(mask, Crop.whole(mask.shape)).contains(
-        Crop(*[clicks[0].pixel[0]] * 2, *[clicks[0].pixel[1]] * 2)
-    )
     assert len(clicks) == 4  # above it there is no image
     for click in clicks:
         assert mask[click.pixel] == click.positive
