@@ -20,7 +20,7 @@ from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.errors import InputError
-from napari_fbrs.gui.layers import ClickLayers, LayerLabels, image_shape, level_0, painted_change, shown_limits
+from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, image_shape, level_0, painted_change, shown_limits
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
@@ -75,7 +75,7 @@ class Annotator(QObject):
         self.labels = LayerLabels(layers.labels)
         self.session = self._resumed_session(predictor) or self._new_session(predictor)
         self.strokes: StrokeLayer | None = None
-        self.objects = Objects(self.session)
+        self.objects = Objects(self.session, empty=layers.labels.metadata.pop(NEW, False))
         self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
         self.result: Result | None = None
         self._unmet: dict[Place, frozenset[Point]] = {}
@@ -422,7 +422,8 @@ class Annotator(QObject):
     def _new_session(self, predictor: Predictor) -> Session:
         layers = self.layers
         image = AnnotatedImage(level_0(layers.image), rgb=layers.image.rgb)
-        largest = int(layers.labels.data.max())  # a lazy array has been refused
+        new = layers.labels.metadata.get(NEW, False)  # then it is not worth being looked through
+        largest = 0 if new else int(layers.labels.data.max())  # a lazy array has been refused
         session = Session(image, predictor, labels=self.labels, first_object=largest + 1)
         layers.labels.metadata[_SESSION] = session
         return session

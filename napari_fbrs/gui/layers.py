@@ -16,6 +16,7 @@ from napari_fbrs.annotation.labels import Indices, LabelChange, Values
 from napari_fbrs.annotation.reconcile import Point
 from napari_fbrs.errors import InputError
 
+NEW = "napari-fbrs new"  # key in the metadata of a Labels layer that nothing has been written into yet
 _SIZE_ON_SCREEN = 14  # pixels, whatever the zoom
 # Border and face of one colour: at a fixed size on screen napari draws the border as wide as if there were no limit.
 _STYLE: dict[bool, dict[str, Any]] = {
@@ -75,6 +76,7 @@ def new_labels(image: Image) -> Labels:
     return Labels(
         np.zeros(image_shape(image), dtype=np.int32),
         name=f"{image.name} objects",
+        metadata={NEW: True},
         opacity=0.5,
         **image_transform(image),
     )
