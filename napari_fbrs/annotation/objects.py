@@ -216,7 +216,8 @@ class Objects:
         InputError
             If they are the same, or one of them is locked or not there.
         """
-        self._check(label), self._check(into)
+        self._check(label)
+        self._check(into)
         if label == into:
             raise InputError("an object cannot be merged with itself: choose two")
         session = self._session

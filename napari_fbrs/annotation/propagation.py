@@ -227,7 +227,7 @@ def _touching(pixels: Mask, before: PlaneMask) -> Mask:
 
 def _stability(prediction: Prediction) -> float:
     probability = prediction.network_probability
-    return np.count_nonzero(probability > _SURE) / max(1, np.count_nonzero(probability > _POSSIBLE))
+    return float(np.count_nonzero(probability > _SURE)) / max(1.0, float(np.count_nonzero(probability > _POSSIBLE)))
 
 
 def _iou(a: Mask, b: Mask) -> float:

@@ -41,7 +41,7 @@ def planted(mask: Mask, others: Mask, rng: np.random.Generator) -> Mask:
         out = mask
         for error in rng.choice(len(_ERRORS), rng.integers(1, 4), replace=False):
             out = _ERRORS[error](out, others, rng)
-        overlap = np.count_nonzero(out & mask) / max(1, np.count_nonzero(out | mask))
+        overlap = float(np.count_nonzero(out & mask)) / max(1.0, float(np.count_nonzero(out | mask)))
         off = max(IOUS[0] - overlap, overlap - IOUS[1], 0.0)
         if out.any() and off < distance:
             best, distance = out, off

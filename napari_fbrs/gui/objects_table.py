@@ -39,10 +39,12 @@ class ObjectsBox(QWidget):
         self._shown: list[ObjectRow] = []
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(_COLUMNS)
-        self.table.verticalHeader().hide()
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.table.setMinimumHeight((_ROWS_SHOWN + 1) * self.table.verticalHeader().defaultSectionSize())
-        header = self.table.horizontalHeader()
+        rows, header = self.table.verticalHeader(), self.table.horizontalHeader()
+        assert rows is not None
+        assert header is not None
+        rows.hide()
+        self.table.setMinimumHeight((_ROWS_SHOWN + 1) * rows.defaultSectionSize())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_CLASS, QHeaderView.ResizeMode.Stretch)
         self.table.itemSelectionChanged.connect(self._selected)
@@ -105,13 +107,13 @@ class ObjectsBox(QWidget):
         self.table.setRowCount(len(rows))
         for number, told in enumerate(rows):
             cells = (str(told.label), told.name, str(told.slices), str(told.clicks), f"{told.area:,}", "")
-            for column, text in enumerate(cells):
-                self.table.setItem(number, column, _item(text, editable=column == _CLASS))
+            items = [_item(text, editable=column == _CLASS) for column, text in enumerate(cells)]
             if labels is not None:
-                self.table.item(number, _LABEL).setIcon(_swatch(labels.get_color(told.label)))
-            lock = self.table.item(number, _LOCK)
-            lock.setFlags(lock.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-            lock.setCheckState(Qt.CheckState.Checked if told.locked else Qt.CheckState.Unchecked)
+                items[_LABEL].setIcon(_swatch(labels.get_color(told.label)))
+            items[_LOCK].setFlags(items[_LOCK].flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            items[_LOCK].setCheckState(Qt.CheckState.Checked if told.locked else Qt.CheckState.Unchecked)
+            for column, item in enumerate(items):
+                self.table.setItem(number, column, item)
 
     def _mark(self, label: int) -> None:
         """Select the row of the current object, unless several are selected with it among them."""
