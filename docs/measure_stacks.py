@@ -1,7 +1,8 @@
 """Prints what starting from masks, and carrying objects through a stack, is worth.
 
 ``python docs/measure_stacks.py corrections SET.zip [SET.zip ...]`` and
-``python docs/measure_stacks.py slices [STACK.zip]``, where a stack is a zip whose images, by name, are the slices (without one: the generated nuclei).
+``python docs/measure_stacks.py slices [STACK.zip]``, where a stack is a zip whose images, by name, are the slices
+(without one: the generated nuclei).
 """
 
 from __future__ import annotations
