@@ -251,6 +251,8 @@ def _plane_example(extents: Sequence[int]) -> str:
 
 
 def _check_may_write(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    if not output.parent.is_dir():
+        raise InputError(f"there is no folder {output.parent} to write {output.name} to")
     if not output.exists():
         return
     if not overwrite:

@@ -144,13 +144,13 @@ def test_what_is_recorded_is_what_people_can_read(tmp_path: Path) -> None:
     assert [(mask["object"], mask["plane"], mask["rounds"]) for mask in data["masks"]] == [
         (1, [0], [[[10, 10, 1]], [[13, 13, 0]]]),
         (2, [0], [[{"stroke": "12:8-9 13:9-9", "positive": 1}]]),
-        (3, [2], [[[20.5, 30.25, 1]]]),
+        (10, [2], [[[20.5, 30.25, 1]]]),
     ]
     assert all(
         sum(line.count('"rounds"') for line in text.splitlines()[i : i + 1]) <= 1 for i in range(text.count("\n"))
     )
     assert data["objects"][1] == {"object": 2, "class": "nucleus é", "locked": True}
-    assert data["settings"] == {"object": 3, "threshold": 0.4, "extent": 12.5}
+    assert data["settings"] == {"object": 10, "threshold": 0.4, "extent": 12.5}
     assert (data["image"]["name"], data["image"]["source"], data["image"]["shape"]) == (
         "cells",
         "cells.tif",
@@ -181,7 +181,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [(m.place, m.refinement, m.method, m.digest) for m in back.masks] == [
         (m.place, m.refinement, m.method, m.digest) for m in record.masks
     ]
-    assert back.largest == 9
+    assert back.largest == 10
 
 
 def test_pixels_belong_to_the_first_object_or_to_the_last() -> None:
