@@ -8,6 +8,7 @@ from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, FBRSError, InputError, ModelFileError, PredictionError
 
 if TYPE_CHECKING:
+    from napari_fbrs.annotation.replaying import replay
     from napari_fbrs.annotation.session import Session
     from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
     from napari_fbrs.models.zoo import load_model
@@ -27,6 +28,7 @@ __all__ = [
     "Session",
     "Stroke",
     "load_model",
+    "replay",
 ]
 
 
@@ -39,6 +41,7 @@ def __getattr__(name: str) -> Any:
         "Session": "napari_fbrs.annotation.session",
         "Stroke": "napari_fbrs.strokes",
         "load_model": "napari_fbrs.models.zoo",
+        "replay": "napari_fbrs.annotation.replaying",
     }
     if name not in rooms:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,6 +36,7 @@ _EXAMPLES = """\
 examples:
   napari-fbrs demo                                        see it at work on a photograph of coins
   napari-fbrs segment cells.tif --clicks clicks.csv -o labels.tif
+  napari-fbrs replay cells.clicks.json -o labels.tif      the masks of a click record, computed again
   napari-fbrs export labels.tif --format masks -o masks   a mask of every object of every slice
   napari-fbrs models                                      which models there are, and where
 
@@ -104,6 +105,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"napari-fbrs {metadata.version('napari-fbrs')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_segment(commands)
+    _add_replay(commands)
     _add_demo(commands)
     _add_models(commands)
     _add_export(commands, named="export" in arguments[:1])
@@ -144,7 +146,9 @@ def _add_segment(commands: Commands[_Parser]) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="labels: .tif, or .png in 2D up to 65535"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    parser.add_argument("--record", type=Path, metavar="RECORD", help="write a click record as well: NAME.clicks.json, "
+                        "for replay and for the window")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT, and RECORD, if they are there")
     parser.add_argument(
         "--threshold", type=_probability, default=0.5, metavar="T", help="probability from which on a pixel "
         "belongs to an object (default: 0.5)",
@@ -191,6 +195,7 @@ def _intensity(text: str) -> float:
 
 def _segment(args: argparse.Namespace) -> int:
     from napari_fbrs.annotation.click_file import read_click_rows
+    from napari_fbrs.annotation.click_record import record_of, write_record
     from napari_fbrs.annotation.image import Image
     from napari_fbrs.annotation.image_file import check_label_file, read_image, write_labels
 
@@ -199,13 +204,17 @@ def _segment(args: argparse.Namespace) -> int:
     image = Image(pixels, rgb=rgb)
     _check_clicks(rows, image, args.clicks.name)
     check_label_file(args.output, image.ndim, max(row.object for row in rows))
-    _check_may_write(args.output, [args.image, args.clicks], overwrite=args.overwrite)
+    for path in filter(None, (args.output, args.record)):
+        _check_may_write(path, [args.image, args.clicks], overwrite=args.overwrite)
     limits = _limits(args.contrast_limits, image)
     work = _Work(image, _predictor(args), args.threshold, limits)
     for report in work.run(rows):
         say(report.line())
     write_labels(args.output, work.labels)
     say(f"labels written to {args.output}")
+    if args.record:
+        write_record(args.record, record_of(work.session, name=args.image.name, source=str(args.image.resolve())))
+        say(f"click record written to {args.record}")
     return 0
 
 
@@ -242,6 +251,8 @@ def _plane_example(extents: Sequence[int]) -> str:
 
 
 def _check_may_write(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    if not output.parent.is_dir():
+        raise InputError(f"there is no folder {output.parent} to write {output.name} to")
     if not output.exists():
         return
     if not overwrite:
@@ -303,7 +314,7 @@ class _Work:
         from napari_fbrs.annotation.session import Session
 
         self.labels = np.zeros(image.shape, dtype=np.int32)
-        self._session: Session = Session(image, predictor, labels=ArrayLabels(self.labels))
+        self.session: Session = Session(image, predictor, labels=ArrayLabels(self.labels))
         self._threshold = threshold
         self._limits = limits
 
@@ -324,11 +335,64 @@ class _Work:
     def _do(self, row: RecordedClick) -> Result:
         from napari_fbrs.annotation.history import Refinement
 
-        self._session.object = row.object
-        place = self._session.place(row.plane)
-        clicks = self._session.refinement(place).clicks.added([row.click])
-        self._session.edit(place, Refinement(clicks, self._threshold, self._limits))
-        return self._session.update(place)
+        self.session.object = row.object
+        place = self.session.place(row.plane)
+        clicks = self.session.refinement(place).clicks.added([row.click])
+        self.session.edit(place, Refinement(clicks, self._threshold, self._limits))
+        return self.session.update(place)
+
+
+# replay
+
+
+def _add_replay(commands: Commands[_Parser]) -> None:
+    parser = commands.add_parser(
+        "replay",
+        help="compute the masks of a click record again",
+        description="Compute the masks of a click record again, each by the model that computed it, and write them as "
+        "a label image: the same pixels, on the same machine.",
+        epilog="Click records are written from the window (Export, with a click record beside it) and by segment "
+        "--record. Elsewhere, or with other versions of torch, a few pixels of a mask may come out otherwise: this is "
+        "said for each such object.",
+    )
+    parser.add_argument("record", type=Path, metavar="RECORD", help="NAME.clicks.json")
+    parser.add_argument(
+        "--image", type=Path, metavar="PATH", help="the image (default: where the record says it lay, or beside it)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="labels: .tif, or .png in 2D up to 65535"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    parser.add_argument(
+        "--model", metavar="NAME", help="name or file of the model (default: found by its SHA-256 among those here)"
+    )
+    parser.add_argument("--device", default="auto", metavar="DEV", help="auto (default), cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="go on with another model, or an image of the same shape with other pixels",
+    )
+    parser.set_defaults(run=_replay)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from napari_fbrs.annotation.click_record import read_record
+    from napari_fbrs.annotation.image import Image
+    from napari_fbrs.annotation.image_file import check_label_file, read_image, write_labels
+    from napari_fbrs.annotation.replaying import Predictors, find_image, replay
+
+    record = read_record(args.record)
+    path = args.image or find_image(record, args.record.parent)
+    check_label_file(args.output, len(record.image.shape), record.largest)
+    _check_may_write(args.output, [path, args.record], overwrite=args.overwrite)
+    pixels, rgb = read_image(path)
+    predictor_of = Predictors(args.device, args.model, anyway=args.anyway)
+    replayed = replay(record, Image(pixels, rgb=rgb), predictor_of, anyway=args.anyway)
+    write_labels(args.output, replayed.labels)
+    for line in replayed.report():
+        say(line)
+    say(f"labels written to {args.output}")
+    return 0
 
 
 # demo

@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
-from napari_fbrs.inference.predictor import Prediction, State
+from napari_fbrs.inference.predictor import Method, Prediction, PredictorSettings, State
 from napari_fbrs.inference.zoom import bounding_box
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate
@@ -92,6 +92,8 @@ class DiscPredictor:
     def __init__(self, radius: float = 4.0, growth: float = 0.25) -> None:
         self.radius, self.growth = radius, growth
         self.calls: list[tuple[Click, ...]] = []
+
+    method = Method("discs", "d15c" * 16, "NoBRS", PredictorSettings())
 
     def prepare(self, image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:
         return make_plane(image, limits)

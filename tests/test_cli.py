@@ -246,6 +246,40 @@ def test_colours_have_no_contrast_limits(folder: Path, capsys: pytest.CaptureFix
     assert "--contrast-limits are for grey images" in refused(capsys, code)
 
 
+# replay
+
+
+def test_a_record_is_replayed_to_the_same_labels(squares: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(f"{HEADER}\n4,10,10,1\n2,28,40,1\n2,5,50,0\n")
+    options = ["--record", "image.clicks.json", "--model", "default"]
+    assert segment(*options) == 0
+    assert cli.main(["replay", "image.clicks.json", "-o", "again.tif", "--device", "cpu"]) == 0
+    assert "2 masks, as recorded\nlabels written to again.tif\n" in capsys.readouterr().out
+    first, again = (read_image(Path(name))[0] for name in ("out.tif", "again.tif"))
+    assert np.unique(first).tolist() == [0, 2, 4]
+    np.testing.assert_array_equal(again, first)
+    text = Path("image.clicks.json").read_text()
+    assert refused(capsys, segment(*options, out="other.tif")).startswith("image.clicks.json is there already")
+    assert Path("image.clicks.json").read_text() == text
+    assert not Path("other.tif").exists()
+    replayed = cli.main(["replay", "image.clicks.json", "-o", "again.tif"])
+    assert "again.tif is there already" in refused(capsys, replayed)
+    write_png(squares / "image.png", np.zeros((40, 60), dtype=np.uint8))
+    replayed = cli.main(["replay", "image.clicks.json", "-o", "third.tif"])
+    assert "not the image of the record" in refused(capsys, replayed)
+    assert not Path("third.tif").exists()
+
+
+def test_what_is_no_record_is_refused(squares: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["replay", "clicks.csv", "-o", "again.tif"])
+    assert "clicks.csv is no click record" in refused(capsys, code)
+
+
+def test_a_record_needs_a_folder_that_is_there(squares: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no folder" in refused(capsys, segment("--record", "none/image.clicks.json"))
+    assert not Path("out.tif").exists()
+
+
 # demo
 
 

@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,12 @@ from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.predictor import MODES, Method, PredictorSettings
+from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.strokes import Stroke
 
 Json = Any
+_MOST_VARIABLES = 2**26  # a bias of every pixel of the network's input, and more
 
 
 @contextmanager
@@ -110,13 +114,28 @@ def decode_refinement(data: Json) -> Refinement:
     )
 
 
+def encode_method(method: Method) -> Json:
+    """Return what masks are predicted by."""
+    return asdict(method)
+
+
+def decode_method(data: Json) -> Method:
+    """Return what `encode_method` was given."""
+    settings = dict(data["settings"])
+    zoom = settings.pop("zoom")
+    if data["mode"] not in MODES:
+        raise ValueError(f"no mode is called {data['mode']!r}")
+    chosen = PredictorSettings(zoom=None if zoom is None else Zoom(**zoom), **settings)
+    return Method(str(data["model"]), str(data["sha256"]), data["mode"], chosen)
+
+
 def encode_mask(mask: PlaneMask | None) -> Json:
     """Return a mask of a plane; None where it is empty."""
     if mask is None:
         return None
     crop = mask.crop
-    box = [crop.row_min, crop.row_max, crop.column_min, crop.column_max]
-    return {"box": box, "bits": _packed(mask.bits)}
+    data = {"box": [crop.row_min, crop.row_max, crop.column_min, crop.column_max], "bits": _packed(mask.bits)}
+    return data if mask.method is None else data | {"method": encode_method(mask.method)}
 
 
 def decode_mask(data: Json) -> PlaneMask | None:
@@ -126,7 +145,8 @@ def decode_mask(data: Json) -> PlaneMask | None:
     crop = Crop(*(_whole(at) for at in data["box"]))
     if min(crop.shape) < 1:
         raise ValueError(f"a mask cannot have {crop.shape} pixels")
-    return PlaneMask(crop, _unpacked(data["bits"], np.dtype(np.uint8), math.ceil(math.prod(crop.shape) / 8)))
+    bits = _unpacked(data["bits"], np.dtype(np.uint8), math.ceil(math.prod(crop.shape) / 8))
+    return PlaneMask(crop, bits, _known_method(data.get("method")))
 
 
 def encode_change(change: LabelChange, shape: Sequence[int]) -> Json:
@@ -157,6 +177,14 @@ def decode_change(data: Json, shape: Sequence[int]) -> tuple[tuple[npt.NDArray[n
     return np.unravel_index(flat, tuple(shape)), labels
 
 
+def _known_method(data: Json) -> Method | None:
+    """Return what predicted a mask; None where that is not said, or in words of another version: the mask counts."""
+    try:
+        return None if data is None else decode_method(data)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _encode_base(base: Base) -> Json:
     return {
         "mask": encode_mask(base.mask),
@@ -172,6 +200,8 @@ def _decode_base(data: Json) -> Base:
     variables = None
     if data["variables"] is not None:
         shape = tuple(_whole(n) for n in data["variables_shape"])
+        if math.prod(shape) > _MOST_VARIABLES:
+            raise ValueError(f"{shape} is more than there can be of scales and biases")
         variables = _unpacked(data["variables"], np.dtype(np.float32), math.prod(shape)).reshape(shape)
     confidence = data["confidence"]
     return Base(

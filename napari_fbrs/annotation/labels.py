@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.predictor import Method
 from napari_fbrs.inference.zoom import bounding_box
 
 Indices = tuple[npt.NDArray[np.intp], ...]
@@ -107,10 +108,13 @@ class PlaneMask:
         Where it lies.
     bits : ndarray of uint8
         ``numpy.packbits`` of the pixels.
+    method : Method or None, optional
+        What it was predicted by; None where it was not, or where that is not known.
     """
 
     crop: Crop
     bits: npt.NDArray[np.uint8]
+    method: Method | None = None
 
     @property
     def nbytes(self) -> int:
@@ -124,9 +128,9 @@ class PlaneMask:
         return None if box is None else cls.pack(box, pixels[box.slices])
 
     @classmethod
-    def pack(cls, crop: Crop, pixels: npt.NDArray[np.bool_]) -> PlaneMask:
+    def pack(cls, crop: Crop, pixels: npt.NDArray[np.bool_], method: Method | None = None) -> PlaneMask:
         """Return the mask of a crop."""
-        return cls(crop, np.packbits(pixels))
+        return cls(crop, np.packbits(pixels), method)
 
     @property
     def pixels(self) -> npt.NDArray[np.bool_]:

@@ -30,7 +30,7 @@ from napari_fbrs.inference.contradictions import contradicted
 from napari_fbrs.inference.correction import corrected, state_from
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Crop, Plane
-from napari_fbrs.inference.predictor import Prediction, Predictor, State
+from napari_fbrs.inference.predictor import Method, Prediction, Predictor, State
 from napari_fbrs.inference.zoom import bounding_box
 
 _PREDICTION_BYTES = 256 * 2**20
@@ -284,7 +284,7 @@ class Session:
             return Result(place, refinement, None, None)
         if refinement.base is not None and not refinement.asking:
             return Result(place, refinement, None, refinement.base.mask)
-        prediction = self._predict(place.plane, refinement, cancelled)
+        prediction, method = self._predict(place.plane, refinement, cancelled)
         crop, pixels = prediction.crop, prediction.crop_mask(refinement.threshold)
         if refinement.base is not None and refinement.base.mask is not None:
             there = refinement.base.mask
@@ -293,7 +293,7 @@ class Session:
         mask = None
         if box is not None:
             row, column = box.row_min - crop.row_min, box.column_min - crop.column_min
-            mask = PlaneMask.pack(box, pixels[row : row + box.shape[0], column : column + box.shape[1]])
+            mask = PlaneMask.pack(box, pixels[row : row + box.shape[0], column : column + box.shape[1]], method)
         return Result(place, refinement, prediction, mask, contradicted(prediction.clicks, pixels, crop))
 
     def warm_up(
@@ -528,8 +528,10 @@ class Session:
         shown, mask = self._shown.get(place, (None, None))
         return shown == now or (not now.clicks and now.base is None and mask is None)
 
-    def _predict(self, index: PlaneIndex, refinement: Refinement, cancelled: Callable[[], bool]) -> Prediction:
-        """Return the prediction after the last round, starting from the longest run of rounds that is known."""
+    def _predict(
+        self, index: PlaneIndex, refinement: Refinement, cancelled: Callable[[], bool]
+    ) -> tuple[Prediction, Method]:
+        """Return the prediction after the last round, starting from the longest run of rounds known; by what it is."""
         predictor, predictions = self._predictor, self._predictions
         rounds, base = refinement.clicks.rounds, refinement.base
         seen = (index, refinement.limits, refinement.expected, base)
@@ -548,7 +550,7 @@ class Session:
             prediction = predictor.predict(plane, ClickList(rounds[:count]).flat, state, cancelled=cancelled)
             predictions.put((*seen, rounds[:count]), prediction)
         assert isinstance(prediction, Prediction)
-        return prediction
+        return prediction, predictor.method
 
     def _plane(self, index: PlaneIndex, limits: tuple[float, float] | None) -> Plane:
         key = (index, limits)

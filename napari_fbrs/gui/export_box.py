@@ -14,6 +14,7 @@ from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
@@ -27,6 +28,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_fbrs.annotation.click_record import SUFFIX, Moment, make_record, write_record
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.export import FORMATS, Exported, Format, LabelImage, Options, Selection, export_labels, from_layer
 from napari_fbrs.export.command import report
@@ -51,7 +53,9 @@ class _Job:
     selection: Selection
     options: Options
     overwrite: bool
+    record_path: Path | None = None
     image: LabelImage | None = None
+    moment: tuple[Moment, Mapping[str, Any]] | None = None
     called_off: bool = False
     exported: Exported | None = None
 
@@ -65,15 +69,23 @@ class ExportBox(QCollapsible):
         Tells whether a mask is being computed for a layer: the export waits for it.
     known_of : callable
         Returns what is known of a layer beyond the layer, by the names of `LabelImage`: classes, intensities.
+    moment_of : callable
+        Returns what a click record of a layer follows from, and what `make_record` takes besides; None where there are
+        no clicks that led to it.
     """
 
     saved = Signal(object)  # a Labels layer, all masks of which, as they are now, are in a file
 
     _progressed = Signal(int, int)  # done, of how much; from the thread
 
-    def __init__(self, computing: Callable[[Labels], bool], known_of: Callable[[Labels], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        computing: Callable[[Labels], bool],
+        known_of: Callable[[Labels], Mapping[str, Any]],
+        moment_of: Callable[[Labels], tuple[Moment, Mapping[str, Any]] | None],
+    ) -> None:
         super().__init__("Export")
-        self._computing, self._known_of = computing, known_of
+        self._computing, self._known_of, self._moment_of = computing, known_of, moment_of
         self._job: _Job | None = None
         self._folder = Path.home()
         self._worker = LatestWorker(self)
@@ -101,15 +113,17 @@ class ExportBox(QCollapsible):
             if path is None:
                 return
             path = target_path(path, format_)
-            overwrite = path.exists() and self._may_replace(path)
-            if path.exists() and not overwrite:
+            record_path = self._record_path(layer, path, format_)
+            there = [one for one in (path, record_path) if one is not None and one.exists()]
+            overwrite = bool(there) and self._may_replace(*there)
+            if there and not overwrite:
                 return
             check_may_write(path, format_, overwrite=overwrite)
         except InputError as error:
             self._refused(str(error))
             return
         self._folder = path.parent
-        self._job = _Job(layer, path, format_, selection, options, overwrite)
+        self._job = _Job(layer, path, format_, selection, options, overwrite, record_path)
         self.bar.setRange(0, 0)
         self._refresh()
         self._when_computed(self._job)
@@ -151,12 +165,18 @@ class ExportBox(QCollapsible):
         self.margin.setValue(_WHOLE)
         self.names = _line("usual", "How files are called: {name}, {object}, {class}, {plane}, {z}, {t};\n"
                            "a slash makes folders, as in {class}/{object}")  # fmt: skip
+        self.record = QCheckBox("Click record beside it")
+        self.record.setToolTip(
+            "Write the clicks, and all else that the masks follow from, to a file of their own: to go on from it here\n"
+            "(Open click record ...), or to compute the masks again without a window (napari-fbrs replay)."
+        )
         inner = QWidget()
         self._form = QFormLayout(inner)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.addRow("Labels", self.labels.native)
         for name in ("Format", "Objects", "Classes", "Slices", "Value", "Margin", "Names"):
             self._form.addRow(_ROWS.get(name, name), getattr(self, name.lower()))
+        self._form.addRow("", self.record)
         for part in self._running_parts():
             self._form.addRow(part)
         self.addWidget(inner)
@@ -217,9 +237,22 @@ class ExportBox(QCollapsible):
         )
         return Path(path) if path else None
 
-    def _may_replace(self, path: Path) -> bool:
+    def _record_path(self, layer: Labels, path: Path, format_: Format) -> Path | None:
+        """Return where the click record goes, if one is wanted."""
+        if not self.record.isChecked():
+            return None
+        if self._moment_of(layer) is None:
+            raise InputError(
+                f"no clicks led to {layer.name!r}: choose the layer that is clicked on, or no click record"
+            )
+        ending = next((suffix for suffix in format_.suffixes if path.name.lower().endswith(suffix)), "")
+        return path.with_name(path.name[: len(path.name) - len(ending)] + SUFFIX)
+
+    def _may_replace(self, *paths: Path) -> bool:
         yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
-        answer = QMessageBox.question(self, "Export", f"{path.name} is there already. Replace it?", yes | no)
+        there = " and ".join(path.name for path in paths) + (" are" if len(paths) > 1 else " is")
+        replace_ = f"{there} there already. Replace {'them' if len(paths) > 1 else 'it'}?"
+        answer = QMessageBox.question(self, "Export", replace_, yes | no)
         return bool(answer == yes)
 
     # -- exporting
@@ -234,6 +267,7 @@ class ExportBox(QCollapsible):
             return
         try:
             job.image = image = replace(_snapshot(job.layer), **self._known_of(job.layer))
+            job.moment = self._moment_of(job.layer)
         except InputError as error:
             self._job = None
             self._refused(str(error))
@@ -262,6 +296,9 @@ class ExportBox(QCollapsible):
             progress=progress,
             cancelled=cancelled,
         )
+        if job.record_path is not None and job.moment is not None:
+            moment, names = job.moment
+            write_record(job.record_path, make_record(moment, np.asarray(image.data), **names))
 
     # -- telling
 
@@ -277,7 +314,8 @@ class ExportBox(QCollapsible):
         if job.exported is not None:
             text = report(job.exported)
             show_info(text)
-            self._say(f"{report(job.exported, short=True)}.")
+            record = f", click record to {job.record_path.name}" if job.record_path is not None else ""
+            self._say(f"{report(job.exported, short=True)}{record}.")
             self.status.setToolTip(str(job.exported.path))
             if self._holds_everything(job):
                 self.saved.emit(job.layer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible, QLabeledDoubleSlider
 
+from napari_fbrs.annotation.click_record import Moment, moment_of
 from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator, Layers
@@ -34,6 +36,7 @@ from napari_fbrs.gui.layers import check_labels, check_points, level_0, new_labe
 from napari_fbrs.gui.mouse import OtherSign
 from napari_fbrs.gui.objects_table import ObjectsBox
 from napari_fbrs.gui.propagation_box import PropagationBox
+from napari_fbrs.gui.record_opener import RecordOpener
 from napari_fbrs.gui.recovery import Recovery
 from napari_fbrs.gui.settings import OTHER_SIGN, read_other_sign
 from napari_fbrs.gui.strokes import strokes_of_shapes
@@ -95,6 +98,7 @@ class FBRSWidget(QWidget):
         self._boxes.close()
         self.meter.close_down()
         self.export.shut()
+        self.opener.close_down()
         self.propagation.close_down()
         for watched in self._watched():
             watched.disconnect(self._refresh)
@@ -160,7 +164,10 @@ class FBRSWidget(QWidget):
         layout = scrolled(self)
         layout.addLayout(choices)
         layout.addWidget(adopt)
-        layout.addWidget(self.start_button)
+        self.opener = RecordOpener()
+        self.opener.restored.connect(self.recovery.note)
+        self.opener.said.connect(self._say)
+        layout.addWidget(row(self.start_button, self.opener))
         layout.addWidget(self.recovery)
         layout.addWidget(self._clicking())
         layout.addWidget(self.status)
@@ -168,7 +175,7 @@ class FBRSWidget(QWidget):
         layout.addWidget(_folded("Objects", self.objects))
         self.propagation = PropagationBox()
         layout.addWidget(_folded("Other slices", self.propagation))
-        self.export = ExportBox(self._computing, self._known)
+        self.export = ExportBox(self._computing, self._known, self._moment)
         self.export.saved.connect(self._saved)
         layout.addWidget(self.export)
         layout.addStretch()
@@ -285,6 +292,7 @@ class FBRSWidget(QWidget):
                 self.annotator.close()
             self.annotator = self._new_annotator(layers, predictor)
             self.recovery.follow(self.annotator)
+            self.opener.follow(self.annotator)
         self._take_strokes(self.annotator)
         self.annotator.set_sign(True)
         self.export.labels.value = layers.labels
@@ -330,6 +338,14 @@ class FBRSWidget(QWidget):
             return {}
         image, classes = annotator.layers.image, dict(annotator.session.classes)
         return ({} if image.rgb else {"intensities": level_0(image)}) | ({"classes": classes} if classes else {})
+
+    def _moment(self, labels: Labels) -> tuple[Moment, Mapping[str, Any]] | None:
+        """Return what a click record of a layer follows from, and the names of its image; None without clicks."""
+        annotator = self.annotator
+        if annotator is None or annotator.layers.labels != labels:
+            return None
+        image = annotator.layers.image
+        return moment_of(annotator.session), {"name": image.name, "source": image.source.path}
 
     def _saved(self, labels: Labels) -> None:
         if self.annotator is not None and self.annotator.layers.labels == labels:

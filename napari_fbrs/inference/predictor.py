@@ -94,6 +94,28 @@ class PredictorSettings:
         return cls(zoom=zoom, input_size=settings.target_size, **shipped)
 
 
+@dataclass(frozen=True)
+class Method:
+    """What decides a prediction besides the image and the clicks.
+
+    Parameters
+    ----------
+    model : str
+        The model's name, for people.
+    sha256 : str
+        Of the model's file, hexadecimal.
+    mode : str
+        A key of `MODES`.
+    settings : PredictorSettings
+        How planes are looked at.
+    """
+
+    model: str
+    sha256: str
+    mode: str
+    settings: PredictorSettings
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """What the next prediction of an object continues from; a value, never changed.
@@ -251,6 +273,11 @@ class Predictor:
         self._warm = False
         self._network = model.folded if self.settings.folded else model.network
         self._half = self.settings.half and fast_bfloat16(model.device)
+
+    @property
+    def method(self) -> Method:
+        """What its predictions follow from, besides the image and the clicks."""
+        return Method(self.model.name, self.model.fingerprint, self.mode, self.settings)
 
     def prepare(self, image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:
         """Return a plane that can be predicted on.

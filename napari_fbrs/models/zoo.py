@@ -203,6 +203,20 @@ def find_model(name: str | Path) -> Path:
     return entry.path
 
 
+def find_fingerprint(sha256: str, name: str | Path | None = None) -> Path | None:
+    """Return the file with a fingerprint, among the models on this machine; None if there is none.
+
+    Parameters
+    ----------
+    sha256 : str
+        See `Model.fingerprint`.
+    name : str or Path, optional
+        The only one to look at.
+    """
+    paths = [entry.path for entry in list_models()] if name is None else [find_model(name)]
+    return next((path for path in paths if path is not None and path.is_file() and fingerprint(path) == sha256), None)
+
+
 def download(
     name: str,
     progress: Callable[[int, int | None], None] = lambda *_: None,

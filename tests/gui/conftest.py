@@ -25,7 +25,7 @@ from napari_fbrs.errors import CancelledError
 from napari_fbrs.gui import widget as widget_module
 from napari_fbrs.gui.widget import FBRSWidget
 from napari_fbrs.inference.plane import Crop, Plane
-from napari_fbrs.inference.predictor import Prediction, PredictorSettings, State
+from napari_fbrs.inference.predictor import Method, Prediction, PredictorSettings, State
 from napari_fbrs.models.checkpoint import ModelSettings
 
 WAIT = 60_000  # milliseconds; only ever waited for when something is broken
@@ -67,6 +67,10 @@ class DiscPredictor:
         self.warmed: list[Plane] = []
         self.gate = Event()  # held shut by a test that wants a computation to last
         self.gate.set()
+
+    @property
+    def method(self) -> Method:
+        return Method("discs", "d15c" * 16, "NoBRS", PredictorSettings())
 
     def predict(
         self,
