@@ -29,7 +29,7 @@ from napari_fbrs.annotation.image import Image, PlaneIndex
 from napari_fbrs.annotation.labels import Indices, LabelChange, PlaneMask, Values
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.annotation.recovery import fingerprint
-from napari_fbrs.annotation.session import Session
+from napari_fbrs.annotation.session import Seen, Session
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.predictor import Method
 
@@ -158,7 +158,7 @@ class Moment:
     """
 
     image: Image
-    masks: tuple[tuple[Place, Refinement, PlaneMask | None, bool], ...]
+    masks: tuple[tuple[Place, Refinement, PlaneMask | None, Seen], ...]
     method: Method
     device: str
     notes: Mapping[str, Any]
@@ -232,10 +232,10 @@ def make_record(moment: Moment, labels: Values, *, name: str = "", source: str |
     return Record(identity, moment.method, masks, _different(composed, labels), moment.notes, made)
 
 
-def _recorded(place: Place, refinement: Refinement, mask: PlaneMask | None, current: bool) -> Recorded:
+def _recorded(place: Place, refinement: Refinement, mask: PlaneMask | None, seen: Seen) -> Recorded:
     predicted = bool(refinement.asking)  # else the mask is that of the base, or empty
     method = mask.method if mask is not None else None
-    kept = not current or (predicted and method is None)
+    kept = seen is not Seen.CURRENT or (predicted and method is None)
     return Recorded(
         place, refinement, method if predicted and not kept else None, digest(mask), kept, mask if kept else None
     )

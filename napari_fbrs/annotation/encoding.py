@@ -26,6 +26,7 @@ from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.strokes import Stroke
 
 Json = Any
+_DAMAGE = (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, MemoryError, RecursionError)
 _MOST_VARIABLES = 2**26  # a bias of every pixel of the network's input, and more
 
 
@@ -40,7 +41,7 @@ def decoding(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+    except _DAMAGE as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{what} is damaged: {type(error).__name__} {error}") from error
@@ -177,6 +178,20 @@ def decode_change(data: Json, shape: Sequence[int]) -> tuple[tuple[npt.NDArray[n
     return np.unravel_index(flat, tuple(shape)), labels
 
 
+def encode_plane(at: Sequence[int], labels: npt.NDArray[Any]) -> Json:
+    """Return the labels of a plane along the last two axes, at an index of those before."""
+    return {"at": list(at), "labels": _packed(labels.astype(np.int64), level=1)}
+
+
+def decode_plane(data: Json, shape: Sequence[int]) -> tuple[tuple[int, ...], npt.NDArray[np.int64]]:
+    """Return what `encode_plane` was given, in an image of `shape`."""
+    at = tuple(_whole(index) for index in data["at"])
+    if len(at) != len(shape) - 2 or any(index >= n for index, n in zip(at, shape[:-2], strict=True)):
+        raise ValueError(f"there is no plane {at} in an image of {tuple(shape)}")
+    rows, columns = shape[-2:]
+    return at, _unpacked(data["labels"], np.dtype(np.int64), rows * columns).reshape(rows, columns)
+
+
 def _known_method(data: Json) -> Method | None:
     """Return what predicted a mask; None where that is not said, or in words of another version: the mask counts."""
     try:
@@ -213,9 +228,9 @@ def _decode_base(data: Json) -> Base:
     )
 
 
-def _packed(array: npt.NDArray[Any]) -> str:
+def _packed(array: npt.NDArray[Any], level: int = -1) -> str:
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return base64.b64encode(zlib.compress(little.tobytes())).decode("ascii")
+    return base64.b64encode(zlib.compress(little.tobytes(), level)).decode("ascii")
 
 
 def _unpacked(text: str, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:

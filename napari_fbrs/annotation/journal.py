@@ -8,6 +8,7 @@ operating system lets go of when the process dies.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import uuid
@@ -28,6 +29,8 @@ _SUFFIX = ".journal"
 _FOLDER = "NAPARI_FBRS_JOURNALS"  # environment variable: another folder
 _DELAY = 0.3  # seconds in which entries gather before they are written together
 _LONGEST_LINE = 512 * 2**20  # bytes
+_LONGEST_HEADER = 2**16
+_BEGIN = json.dumps({"format": FORMAT}).encode()[:-1]
 
 Entry = Mapping[str, Any]
 Pending = Entry | Callable[[], Entry]  # what takes long to put into words may be left to the writing thread
@@ -59,10 +62,12 @@ class Journal:
         self.nbytes_anew = 0  # of the file when it was last written as a whole
         self._header = {"format": FORMAT, "version": VERSION} | dict(header)
         self._failed = failed
-        self._lock = FileLock(_lock_path(self.path))
+        self._lock = FileLock(_lock_path(self.path), thread_local=False)
+        self._writing = 0  # how many of those that wait are being written
         self._waiting: list[tuple[bool, list[Pending]]] = [(True, [])]  # (anew?, entries)
         self._changed = threading.Condition()
-        self._closed = False
+        self._calls: list[Callable[[], None]] = []
+        self._closed = self._lost = False
         self._thread = threading.Thread(target=self._run, name="napari-fbrs journal", daemon=True)
         self._thread.start()
 
@@ -74,10 +79,27 @@ class Journal:
         """Have the file hold these entries and no others; it is replaced as a whole, later entries follow them."""
         self._queue(True, list(entries))
 
-    def flush(self) -> None:
-        """Wait until everything added is on the disk, or has failed to get there."""
+    @property
+    def alive(self) -> bool:
+        """Whether what is added will be written."""
+        return self._thread.is_alive() and not self._closed
+
+    @property
+    def rewriting(self) -> bool:
+        """Whether the file waits to be written anew."""
+        return any(anew for anew, _ in self._waiting)
+
+    def flush(self) -> bool:
+        """Wait until everything added is on the disk; return False if it has failed to get there."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting or not self._thread.is_alive())
+        return not self._lost
+
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Have something called, from the writing thread, once everything added so far is on the disk."""
+        with self._changed:
+            self._calls.append(call)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Write what is left, and let go of the file, which stays."""
@@ -89,38 +111,47 @@ class Journal:
     def discard(self) -> None:
         """Close the journal and remove its file: what it holds is safe elsewhere."""
         self.close()
-        remove_journal(self.path)
+        _remove(self.path)
 
     def _queue(self, anew: bool, entries: list[Pending]) -> None:
         with self._changed:
-            if self._thread.is_alive() and not self._closed:
-                self._waiting.append((anew, entries))
-                self._changed.notify_all()
+            if not self.alive:
+                self._lost = True
+                return
+            if anew:  # it holds all that was waiting
+                del self._waiting[self._writing :]
+            self._waiting.append((anew, entries))
+            self._changed.notify_all()
 
     def _run(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
             while self._wait():
-                self._write(list(self._waiting))
-        except (OSError, InputError, NotImplementedError) as error:  # the last: a file system without locks
+                self._write()
+        except Exception as error:
+            logging.getLogger(__name__).warning("the journal ends", exc_info=error)
             self._failed(f"clicks are no longer recorded in case of a crash: {_reason(error, self.path)}")
         finally:
             self._lock.release()
             with self._changed:
+                self._lost = self._lost or bool(self._waiting)
                 self._waiting.clear()
                 self._changed.notify_all()
 
     def _wait(self) -> bool:
-        """Return True once there is something to write, False once there is nothing and never will be."""
+        """Return True once there is something to do, False once there is nothing and never will be."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(lambda: self._waiting or self._calls or self._closed)
             if not self._closed:
                 self._changed.wait_for(lambda: self._closed, timeout=_DELAY)
-            return bool(self._waiting)
+            return bool(self._waiting or self._calls)
 
-    def _write(self, parts: list[tuple[bool, list[Pending]]]) -> None:
-        """Write the parts from the last one that begins anew."""
+    def _write(self) -> None:
+        """Write what waits, from the last part on that begins anew, and call who asked to know."""
+        with self._changed:
+            parts, calls = list(self._waiting), list(self._calls)
+            self._writing = len(parts)
         start = max((index for index, (anew, _) in enumerate(parts) if anew), default=None)
         entries = [entry for _, part in parts[start or 0 :] for entry in part]
         if start is None:
@@ -130,7 +161,11 @@ class Journal:
                 self.nbytes = self.nbytes_anew = _append(temporary, [self._header, *entries])
         with self._changed:
             del self._waiting[: len(parts)]
+            del self._calls[: len(calls)]
+            self._writing = 0
             self._changed.notify_all()
+        for call in calls:
+            call()
 
 
 @dataclass(frozen=True)
@@ -159,29 +194,60 @@ class Abandoned:
     def discard(self) -> None:
         """Remove it: what it holds is safe elsewhere, or not wanted."""
         self._lock.release()
-        remove_journal(self.path)
+        _remove(self.path)
 
 
-def abandoned_journals(folder: Path) -> list[Abandoned]:
+def abandoned_journals(folder: Path, wanted: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> list[Abandoned]:
     """Return the journals that processes now gone have left, the newest first; empty ones are removed.
 
     Those of another version, and files that are no journals, are left where they are.
+
+    Parameters
+    ----------
+    folder : Path
+        See `Journal`.
+    wanted : callable, optional
+        Told a header; those of which it answers False are not read further, and left.
     """
     found = []
-    for path in sorted(Path(folder).glob(f"*{_SUFFIX}"), reverse=True):
-        lock = FileLock(_lock_path(path))
+    for path in sorted(Path(folder).glob(f"[!.]*{_SUFFIX}"), reverse=True):
+        lock = FileLock(_lock_path(path), thread_local=False)
         try:
             lock.acquire(blocking=False)
-            header, entries = read_journal(path)
+            header = read_header(path)
+            journal = Abandoned(path, *read_journal(path), lock) if not header or wanted(header) else None
         except (Timeout, OSError, NotImplementedError, InputError):  # in use, not readable, or not ours to judge
+            journal = None
+        if journal is None:
             lock.release()
-            continue
-        journal = Abandoned(path, header, entries, lock)
-        if entries:
+        elif journal.entries:
             found.append(journal)
         else:
             journal.discard()
     return found
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return what a journal belongs to; empty where it was cut before that was written.
+
+    Raises
+    ------
+    InputError
+        If it is no journal of this version.
+    """
+    with Path(path).open("rb") as file:
+        line = file.readline(_LONGEST_HEADER)
+    header = _parsed(line)
+    if header is None:
+        if line and not (_BEGIN.startswith(line[: len(_BEGIN)]) and not line.endswith(b"\n")):
+            raise InputError(f"{path} is no journal")
+        return {}
+    if header.get("format") != FORMAT or header.get("version") != VERSION:
+        raise InputError(
+            f"{path} is no journal of this version: found {header.get('format')!r}, version "
+            f"{header.get('version')!r}, instead of {FORMAT!r}, version {VERSION}"
+        )
+    return header
 
 
 def read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -197,25 +263,15 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     InputError
         If it is no journal of this version. A journal cut within its first line holds nothing: no header, no entries.
     """
+    header, entries = read_header(path), []
     with Path(path).open("rb") as file:
-        lines = iter(lambda: file.readline(_LONGEST_LINE), b"")
-        header = _parsed(next(lines, b""))
-        if header is None:
-            if path.stat().st_size and not _is_cut(path):
-                raise InputError(f"{path} is no journal")
-            return {}, []
-        if header.get("format") != FORMAT or header.get("version") != VERSION:
-            raise InputError(
-                f"{path} is no journal of this version: found {header.get('format')!r}, version "
-                f"{header.get('version')!r}, instead of {FORMAT!r}, version {VERSION}"
-            )
-        entries = []
-        for line in lines:
+        file.readline()
+        for line in iter(lambda: file.readline(_LONGEST_LINE), b""):
             entry = _parsed(line)
             if entry is None:  # cut, or damaged: what follows may build on it
                 break
             entries.append(entry)
-        return header, entries
+    return header, entries
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -224,17 +280,9 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether a file is the beginning of a journal's first line."""
-    begin = json.dumps({"format": FORMAT}).encode()[:-1]
-    with path.open("rb") as file:
-        head = file.read(len(begin))
-    return begin.startswith(head) and b"\n" not in path.read_bytes()
 
 
 def _append(path: Path, entries: Iterable[Pending]) -> int:
@@ -251,9 +299,9 @@ def _lock_path(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def remove_journal(path: Path) -> None:
-    """Remove a journal that nobody holds, and its lock; nothing happens where that is not possible."""
-    for gone in (path, _lock_path(path)):
+def _remove(path: Path) -> None:
+    """Remove a journal that nobody else holds, what a crash left of it, and its lock, as far as possible."""
+    for gone in (*path.parent.glob(f".{path.stem}.*"), path, _lock_path(path)):
         try:
             gone.unlink(missing_ok=True)
         except OSError:  # a folder that has become read-only: the next start offers it again, which loses nothing

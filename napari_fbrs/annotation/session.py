@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from enum import IntEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,17 +65,28 @@ class Result:
     unmet: tuple[int, ...] = ()
 
 
+class Seen(IntEnum):
+    """How a mask predicted last stands to what decides it now."""
+
+    OUTDATED = 0  # predicted from something else, and from another base
+    BASED = 1  # predicted from something else, on the same base
+    CURRENT = 2
+
+
 class Observer(Protocol):
     """What is told of all that changes an annotation."""
 
-    def refined(self, place: Place, refinement: Refinement) -> None:
-        """Take note of what decides a mask now."""
+    def refined(self, place: Place, refinement: Refinement, seen: Seen) -> None:
+        """Take note of what decides a mask now, and how it stands to the one predicted last."""
 
-    def shown(self, place: Place, mask: PlaneMask | None, *, current: bool) -> None:
-        """Take note of the mask predicted last: that of the refinement, where it is `current`."""
+    def shown(self, place: Place, mask: PlaneMask | None, seen: Seen) -> None:
+        """Take note of the mask predicted last, and how it stands to what decides it."""
 
     def wrote(self, indices: Indices, values: Values) -> None:
         """Take note of pixels painted by somebody else."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Take what is told meanwhile for one thing, that happens as a whole or not at all."""
 
 
 class Session:
@@ -125,6 +138,8 @@ class Session:
         self.locked: set[int] = set()  # objects that never change
         self.classes: dict[int, str] = {}  # names the user has given to objects
         self.observer: Observer | None = None
+        self.kept: Path | None = None  # where its journal lies, or lay until nobody followed it any longer
+        self.unsaved = False  # whether something has changed since all masks were exported
         self._group: object | None = None
         self._largest = first_object
         self._predictor = predictor
@@ -158,10 +173,10 @@ class Session:
         labels = self.labels.read(place.plane.select(slice(None), slice(None)))
         return PlaneMask.of_plane((labels.T if place.plane.transposed else labels) == place.object)
 
-    def state(self) -> list[tuple[Place, Refinement, PlaneMask | None, bool]]:
-        """Return what decides each mask, the mask predicted last, and whether that is current: what `adopt` takes."""
+    def state(self) -> list[tuple[Place, Refinement, PlaneMask | None, Seen]]:
+        """Return what decides each mask, the mask predicted last, and how that stands to it: what `adopt` takes."""
         return [
-            (place, refinement, self._shown.get(place, (None, None))[1], self._is_shown(place))
+            (place, refinement, self._shown.get(place, (None, None))[1], self._seen(place))
             for place, refinement in self._refinements.items()
         ]
 
@@ -170,7 +185,8 @@ class Session:
         """Have all that is done meanwhile undone by one undo."""
         self._group = object()
         try:
-            yield
+            with self._observed_together():
+                yield
         finally:
             self._group = None
 
@@ -257,7 +273,7 @@ class Session:
         """Have the mask at a place computed anew, by a predictor that was exchanged."""
         refinement, mask = self._shown.get(place, (None, None))
         if refinement is not None:  # no threshold equals this one, so that it is not what is wanted
-            self._set_shown(place, replace(refinement, threshold=math.nan), mask)
+            self._set_shown(place, _never(refinement), mask)
 
     def waiting(self) -> list[Place]:
         """Return the places whose mask is not that of their refinement yet."""
@@ -322,8 +338,9 @@ class Session:
             return False
         shown, old = self._shown.get(place, (None, None))
         change = self._change(place, result.refinement, result.mask)
-        change.do(self.labels)
-        self._set_shown(place, result.refinement, result.mask)
+        with self._observed_together():
+            change.do(self.labels)
+            self._set_shown(place, result.refinement, result.mask)
         step = next((s for s in self.history.newest_first() if s.place == place), None)
         if step is not None:
             if step.change is None:
@@ -412,9 +429,10 @@ class Session:
         """
         steps = self.history.to_undo()
         self._check_untouched(steps)
-        for step in steps:
-            self.history.undo()
-            self._take_back(step)
+        with self._observed_together():
+            for step in steps:
+                self.history.undo()
+                self._take_back(step)
         return steps[-1] if steps else None
 
     def redo(self) -> Step | None:
@@ -427,12 +445,13 @@ class Session:
         """
         steps = self.history.to_redo()
         self._check_untouched(steps)
-        for step in steps:
-            self.history.redo()
-            self._rebase(step)
-            if step.change is not None:
-                step.change.do(self.labels)
-            self._went(step, step.after, step.shown_after, step.mask_after)
+        with self._observed_together():
+            for step in steps:
+                self.history.redo()
+                self._rebase(step)
+                if step.change is not None:
+                    step.change.do(self.labels)
+                self._went(step, step.after, step.shown_after, step.mask_after)
         return steps[-1] if steps else None
 
     def _check_unlocked(self, object_: int) -> None:
@@ -495,7 +514,7 @@ class Session:
         if step.change is not None:
             self._set_shown(step.place, shown, mask)
 
-    def adopt(self, place: Place, refinement: Refinement, mask: PlaneMask | None, *, current: bool = True) -> None:
+    def adopt(self, place: Place, refinement: Refinement, mask: PlaneMask | None, seen: Seen = Seen.CURRENT) -> None:
         """Take over what decides a mask, and the mask that the labels hold already; nothing that undo takes back.
 
         Parameters
@@ -506,22 +525,35 @@ class Session:
             Takes the place of the one there is.
         mask : PlaneMask or None
             What was predicted last; None is an empty one.
-        current : bool, optional
-            Whether it was predicted from `refinement`; if not, it is `waiting` to be computed.
+        seen : Seen, optional
+            How that stands to `refinement`; unless it is current, the place is `waiting`.
         """
         self._largest = max(self._largest, place.object)
         self._set_refinement(place, refinement)
-        self._set_shown(place, refinement if current else None, mask)
+        before = {Seen.CURRENT: refinement, Seen.BASED: _never(refinement), Seen.OUTDATED: None}[seen]
+        self._set_shown(place, before, mask)
 
     def _set_refinement(self, place: Place, refinement: Refinement) -> None:
         self._refinements[place] = refinement
         if self.observer is not None:
-            self.observer.refined(place, refinement)
+            self.observer.refined(place, refinement, self._seen(place))
 
     def _set_shown(self, place: Place, refinement: Refinement | None, mask: PlaneMask | None) -> None:
         self._shown[place] = (refinement, mask)
         if self.observer is not None:
-            self.observer.shown(place, mask, current=refinement == self._refinements.get(place))
+            self.observer.shown(place, mask, self._seen(place))
+
+    def _seen(self, place: Place) -> Seen:
+        if place not in self._refinements:
+            return Seen.OUTDATED
+        if self._is_shown(place):
+            return Seen.CURRENT
+        shown, _ = self._shown.get(place, (None, None))
+        based = shown is not None and shown.base is self._refinements[place].base
+        return Seen.BASED if based else Seen.OUTDATED
+
+    def _observed_together(self) -> AbstractContextManager[None]:
+        return self.observer.together() if self.observer is not None else nullcontext()
 
     def _is_shown(self, place: Place) -> bool:
         now = self._refinements[place]
@@ -559,3 +591,8 @@ class Session:
         while len(self._planes) > _PLANES:
             del self._planes[next(iter(self._planes))]
         return plane
+
+
+def _never(refinement: Refinement) -> Refinement:
+    """Return a refinement that none equals, as no threshold equals its own: what it led to is not what is wanted."""
+    return replace(refinement, threshold=math.nan)

@@ -12,14 +12,11 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_fbrs.annotation.image import Image
-from napari_fbrs.annotation.journal import Abandoned, abandoned_journals, journal_folder, remove_journal
+from napari_fbrs.annotation.journal import Abandoned, abandoned_journals, journal_folder
 from napari_fbrs.annotation.recovery import Recorder, belongs, header, restore, unsaved
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.annotator import Annotator
 from napari_fbrs.gui.worker import LatestWorker
-
-_MOST = 30  # journals kept of work that nobody has come back to
-_JOURNAL = "napari-fbrs journal"  # key in the metadata of a Labels layer: where its session was kept last
 
 
 class Recovery(QWidget):
@@ -37,7 +34,7 @@ class Recovery(QWidget):
     def __init__(self, parent: QWidget | None = None, folder: Callable[[], Path] = journal_folder) -> None:
         super().__init__(parent)
         self.recorder: Recorder | None = None
-        self.offered: Abandoned | None = None
+        self._offers: list[Abandoned] = []
         self._folder = folder
         self._annotator: Annotator | None = None
         self._worker = LatestWorker(self)
@@ -51,11 +48,15 @@ class Recovery(QWidget):
         """Keep an annotation from now on, and look for earlier work on its image."""
         self.stop()
         self._annotator = annotator
-        image, layer = annotator.session.image, annotator.layers.image
-        model = annotator.session.predictor.model
-        folder = self._folder()
+        session, layer = annotator.session, annotator.layers.image
+        if isinstance(session.observer, Recorder) and session.observer.journal.alive:  # of another widget
+            self.recorder = session.observer
+            self.recorder.users += 1
+            return
+        model = session.predictor.model
         told = {"name": layer.name, "source": layer.source.path, "model": model.name, "sha256": model.fingerprint}
-        self._worker.submit(lambda _cancelled: _looked(image, folder, told))
+        image, folder = session.image, self._folder
+        self._worker.submit(lambda _cancelled: _looked(image, folder(), told))
 
     def note(self) -> None:
         """Keep what else has been chosen; cheap where that is what it was."""
@@ -70,73 +71,83 @@ class Recovery(QWidget):
     def stop(self) -> None:
         """Let go of the annotation; what is kept of it stays on the disk."""
         self._worker.cancel()
-        self._withdraw()
+        self.later()
         if self.recorder is not None:
-            self.recorder.stop(discard=False)
+            self.recorder.users -= 1
+            if not self.recorder.users:
+                self.recorder.stop(discard=False)
         self.recorder = self._annotator = None
 
+    @property
+    def offered(self) -> Abandoned | None:
+        """The journal that is offered: of those left, the newest."""
+        return self._offers[0] if self._offers else None
+
     def restore(self) -> None:
-        """Bring back what was offered."""
+        """Bring back what is offered."""
         annotator, offered = self._annotator, self.offered
         if annotator is None or offered is None:
             return
         try:
-            if annotator.session.annotated():
-                raise InputError("something has been clicked on this image already: undo it before you restore")
+            if len(annotator.session.history):
+                raise InputError("something has been done on this image already: undo it before you restore")
             restore(annotator.session, offered.entries)
         except InputError as error:
             show_warning(str(error))
             return
         annotator.show_session()
-        if self.recorder is not None:
-            self.recorder.journal.flush()  # what was offered is in the new journal now
-        self.discard()
+        self._supersede(self._offers.pop(0))
+        self.later()
         self.restored.emit()
 
     def discard(self) -> None:
-        """Remove what was offered."""
+        """Remove what is offered, and offer what was left before it."""
         if self.offered is not None:
-            self.offered.discard()
-        self.offered = None
-        self.hide()
+            self._offers.pop(0).discard()
+        self._offer()
 
-    def _withdraw(self) -> None:
-        """Leave what was offered for another time."""
-        if self.offered is not None:
-            self.offered.release()
-        self.offered = None
+    def later(self) -> None:
+        """Leave what is offered for another time."""
+        for journal in self._offers:
+            journal.release()
+        self._offers = []
         self.hide()
 
     def _found(self, found: tuple[dict[str, Any], list[Abandoned]]) -> None:
         annotator = self._annotator
-        about, journals = found
+        about, self._offers = found
         if annotator is None:
-            _release(journals)
+            self.later()
             return
-        fresh = not annotator.session.annotated()
-        self.recorder = Recorder(annotator.session, self._folder(), about, self._failed.emit)
-        metadata = annotator.layers.labels.metadata
-        before, metadata[_JOURNAL] = metadata.get(_JOURNAL), str(self.recorder.journal.path)
-        if before is not None:  # this very session, in a widget closed since: the new journal holds it all
-            self.recorder.journal.flush()
-            own = [journal for journal in journals if str(journal.path) == before]
-            _discard(own)
-            remove_journal(Path(before))
-            journals = [journal for journal in journals if journal not in own]
-        if fresh and journals:
-            self._offer(journals[0])
-            journals = journals[1:]
-        _release(journals)
+        session = annotator.session
+        before, fresh = session.kept, not session.annotated() and not len(session.history)
+        self.recorder = Recorder(session, self._folder(), about, self._failed.emit)
+        for journal in [journal for journal in self._offers if journal.path == before]:  # of a widget closed since
+            self._offers.remove(journal)
+            self._supersede(journal)
+        if fresh:
+            self._offer()
+        else:
+            self.later()
 
-    def _offer(self, journal: Abandoned) -> None:
-        self.offered = journal
+    def _supersede(self, journal: Abandoned) -> None:
+        """Remove a journal as soon as the new one, which holds all of it, is on the disk; not before."""
+        if self.recorder is not None and self.recorder.journal.alive:
+            self.recorder.journal.when_written(journal.discard)
+        else:
+            journal.release()
+
+    def _offer(self) -> None:
+        journal = self.offered
+        self.setVisible(journal is not None)
+        if journal is None:
+            return
         when = datetime.fromtimestamp(journal.path.stat().st_mtime).strftime("%d %B, %H:%M")
         objects, clicks = unsaved(journal.entries)
         self._text.setText(
-            f"Unsaved work on this image from {when}: {objects} object{'s' * (objects != 1)}, "
+            f"Work on this image that was not exported, from {when}: {objects} object{'s' * (objects != 1)}, "
             f"{clicks} click{'s' * (clicks != 1)}."
         )
-        self.show()
 
     def _build(self) -> None:
         self._text = QLabel()
@@ -146,7 +157,7 @@ class Recovery(QWidget):
         self.later_button = QPushButton("Later")
         self.restore_button.clicked.connect(self.restore)
         self.discard_button.clicked.connect(self.discard)
-        self.later_button.clicked.connect(self._withdraw)
+        self.later_button.clicked.connect(self.later)
         self.restore_button.setToolTip("Bring the masks and clicks back as they were shown.")
         self.discard_button.setToolTip("Remove them for good.")
         self.later_button.setToolTip("Ask again at the next start.")
@@ -159,23 +170,17 @@ class Recovery(QWidget):
 
 
 def _looked(image: Image, folder: Path, told: dict[str, Any]) -> tuple[dict[str, Any], list[Abandoned]]:
-    """Return what a journal says of an image, and the journals about it that nobody holds."""
+    """Return what a journal says of an image, and the journals about it that nobody holds, the newest first."""
+    about = header(image, **told)
     mine = []
-    for index, journal in enumerate(abandoned_journals(folder)):
-        if index >= _MOST or not any(unsaved(journal.entries)):
-            journal.discard()
-        elif belongs(journal.header, image):
+    for journal in abandoned_journals(folder, lambda other: belongs(other, about)):
+        try:
+            worth = any(unsaved(journal.entries))
+        except InputError:  # damaged: left for a person to look at
+            journal.release()
+            continue
+        if worth:
             mine.append(journal)
         else:
-            journal.release()
-    return header(image, **told), mine
-
-
-def _release(journals: list[Abandoned]) -> None:
-    for journal in journals:
-        journal.release()
-
-
-def _discard(journals: list[Abandoned]) -> None:
-    for journal in journals:
-        journal.discard()
+            journal.discard()
+    return about, mine

@@ -288,6 +288,7 @@ class FBRSWidget(QWidget):
         if self.annotator is not None and self.annotator.layers == layers:
             self.annotator.set_predictor(predictor)
         else:
+            self.recovery.stop()  # before another annotator takes over the session and its labels
             if self.annotator is not None:
                 self.annotator.close()
             self.annotator = self._new_annotator(layers, predictor)

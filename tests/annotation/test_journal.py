@@ -199,3 +199,56 @@ def test_the_folder_can_be_named(monkeypatch, tmp_path):
     monkeypatch.setenv("NAPARI_FBRS_JOURNALS", str(tmp_path))
     assert journal_folder() == tmp_path
     assert os.environ["NAPARI_FBRS_JOURNALS"] == str(tmp_path)
+
+
+def test_deep_nesting_is_damage(tmp_path):
+    path = written(tmp_path)
+    path.write_bytes(path.read_bytes() + b"[" * 200_000 + b"\n")
+    assert read_journal(path)[1] == ENTRIES
+
+
+def test_what_is_being_written_anew_is_nobodys_find(tmp_path):
+    journal = Journal(tmp_path, HEADER, no_failure)
+    journal.append({"do": "click"})
+    journal.flush()
+    partial = tmp_path / f".{journal.path.stem}.1.partial.journal"
+    partial.write_bytes(journal.path.read_bytes())
+    assert abandoned_journals(tmp_path) == []
+    assert partial.exists()
+    journal.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_lost_is_told_and_nothing_called(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    journal = Journal(file / "sub", HEADER, lambda _: None)
+    journal.append({"do": "click"})
+    called: list[int] = []
+    assert journal.flush() is False
+    journal.when_written(lambda: called.append(1))
+    journal.close()
+    assert called == []
+
+
+def test_it_calls_once_all_is_written(tmp_path):
+    journal = Journal(tmp_path, HEADER, no_failure)
+    journal.append({"do": "click"})
+    found: list[int] = []
+    journal.when_written(lambda: found.append(len(read_journal(journal.path)[1])))
+    journal.close()
+    assert found == [1]
+
+
+def test_only_wanted_ones_are_read(tmp_path):
+    kept = written(tmp_path)
+    assert abandoned_journals(tmp_path, lambda header: header["image"] == "other") == []
+    assert kept.exists()
+
+
+def test_an_entry_that_cannot_be_written_ends_it_with_one_warning(tmp_path):
+    warnings: list[str] = []
+    journal = Journal(tmp_path, HEADER, warnings.append)
+    journal.append({"do": object()})
+    assert journal.flush() is False
+    assert len(warnings) == 1

@@ -7,17 +7,23 @@ import numpy.typing as npt
 import pytest
 from fakes import DiscPredictor
 
+from napari_fbrs.annotation.encoding import encode_mask, encode_plane
 from napari_fbrs.annotation.history import Refinement
 from napari_fbrs.annotation.image import Image
 from napari_fbrs.annotation.journal import abandoned_journals, read_journal
-from napari_fbrs.annotation.labels import ArrayLabels, LabelChange
-from napari_fbrs.annotation.recovery import Recorder, belongs, header, restore
-from napari_fbrs.annotation.session import Session
+from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
+from napari_fbrs.annotation.recovery import Recorder, belongs, header, restore, unsaved
+from napari_fbrs.annotation.session import Seen, Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError
+from napari_fbrs.inference.plane import Crop
 from napari_fbrs.strokes import Stroke
 
 SHAPE = (3, 40, 50)
+
+
+MASK_OUTSIDE = encode_mask(PlaneMask.pack(Crop(30, 59, 0, 9), np.ones((30, 10), bool)))
+NOTE = {"do": "note", "object": 1, "threshold": 0.5, "extent": None, "overwrite": False, "locked": [], "classes": {}}
 
 
 def no_failure(message: str) -> None:
@@ -62,8 +68,10 @@ def act(session: Session, rng: np.random.Generator) -> None:
 def restored(folder: Path, labels: npt.NDArray[np.int32] | None = None) -> Session:
     (left,) = abandoned_journals(folder)
     again = session_on(labels)
-    restore(again, left.entries)
-    left.release()
+    try:
+        restore(again, left.entries)
+    finally:
+        left.release()
     return again
 
 
@@ -82,10 +90,10 @@ def test_what_was_shown_comes_back(tmp_path, seed, max_bytes):
     np.testing.assert_array_equal(everything(again), everything(session))
     assert again.object == session.object
     assert again.waiting() == session.waiting() == []
-    for place, refinement, mask, current in session.state():
+    for place, refinement, mask, seen in session.state():
         if refinement.clicks:
             assert again.refinement(place) == refinement
-        assert current
+        assert seen is Seen.CURRENT
         there = next(m for p, _, m, _ in again.state() if p == place)
         assert (there is None) == (mask is None)
     # And it goes on as if nothing had been: the same click has the same effect on both.
@@ -128,7 +136,10 @@ def test_painted_pixels_and_labels_there_before_come_back(tmp_path):
     recorder.journal.close()
     expected = before.copy()
     expected[stroke] = 9
-    np.testing.assert_array_equal(everything(restored(tmp_path, np.full(SHAPE, 3, np.int32))), expected)
+    np.testing.assert_array_equal(everything(restored(tmp_path, before.copy())), expected)  # the same ones loaded again
+    np.testing.assert_array_equal(everything(restored(tmp_path)), expected)
+    with pytest.raises(InputError, match="new Labels layer"):
+        restored(tmp_path, np.full(SHAPE, 3, np.int32))
 
 
 def test_names_locks_and_settings_come_back(tmp_path):
@@ -190,11 +201,10 @@ def test_it_knows_its_image():
     other = pixels.copy()
     other[1, ::2] += 1
     about = header(Image(pixels), name="cells", source="cells.tif")
-    assert belongs(about, Image(pixels.copy()))
-    assert not belongs(about, Image(other))
-    assert not belongs(about, Image(pixels.astype(np.uint16)))
-    assert not belongs(about, Image(pixels[:2]))
-    assert not belongs({}, Image(pixels))
+    assert belongs(header(Image(pixels.copy()), name="renamed"), about)
+    for array in (other, pixels.astype(np.uint16), pixels[:2]):
+        assert not belongs(header(Image(array), name="cells"), about)
+    assert not belongs({}, about)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +212,36 @@ def test_it_knows_its_image():
     [
         ({"do": "fly"}, "'fly'"),
         ({}, "damaged"),
-        ({"do": "show", "object": 1, "plane": [9], "axes": [1, 2], "mask": None, "current": True}, "no plane"),
+        ({"do": "show", "object": 1, "plane": [9], "axes": [1, 2], "mask": None, "seen": 2}, "no plane"),
+        ({"do": "show", "object": 1, "plane": [0], "axes": [1, 2], "mask": MASK_OUTSIDE, "seen": 2}, "damaged"),
+        (
+            {
+                "do": "refine",
+                "object": 1,
+                "plane": [0],
+                "axes": [1, 2],
+                "rounds": [[[900, 2, 1]]],
+                "threshold": 0.5,
+                "seen": 0,
+            },
+            "outside",
+        ),
+        (
+            {
+                "do": "refine",
+                "object": 1,
+                "plane": [0],
+                "axes": [1, 2],
+                "rounds": [[{"stroke": "9:0-99", "positive": 1}]],
+                "threshold": 0.5,
+                "seen": 0,
+            },
+            "outside",
+        ),
+        (NOTE | {"object": 10**21}, "damaged"),
+        (NOTE | {"threshold": 7}, "damaged"),
+        (NOTE | {"extent": -3}, "damaged"),
+        ({"do": "together", "entries": [{"do": "fly"}]}, "'fly'"),
         ({"do": "refine", "object": 1, "plane": [0], "axes": [1, 2], "rounds": [[["a", 2, 1]]]}, "damaged"),
         ({"do": "write", "pixels": 10**12, "steps": "", "labels": ""}, "damaged"),
         ({"do": "note", "object": 2}, "damaged"),
@@ -211,8 +250,82 @@ def test_it_knows_its_image():
 def test_a_damaged_journal_changes_nothing(entry, message):
     labels = np.full(SHAPE, 4, np.int32)
     session = session_on(labels)
+    begun = [{"do": "labels", **encode_plane((at,), labels[at])} for at in range(SHAPE[0])]
     with pytest.raises(InputError, match=message):
-        restore(session, [entry])
+        restore(session, [*begun, entry])
     assert (labels == 4).all()
     assert session.state() == []
     assert session.refinement(session.place((0,))) == Refinement()
+
+
+def test_exported_work_is_not_unsaved_until_it_changes(tmp_path):
+    session = session_on()
+    recorder = recorder_of(session, tmp_path)
+    session.click(Click(10, 10), position=(0,))
+    session.click(Click(12, 10), position=(0,))
+
+    def counted() -> tuple[int, int]:
+        recorder.journal.flush()
+        return unsaved(read_journal(recorder.journal.path)[1])
+
+    assert counted() == (1, 2)
+    recorder.saved()
+    assert counted() == (0, 0)
+    recorder.stop(discard=False)
+    recorder = recorder_of(session, tmp_path)  # in a widget opened again
+    assert counted() == (0, 0)
+    session.classes[1] = "cell"
+    recorder.note()
+    assert counted() == (1, 2)
+
+
+def test_labels_that_were_only_loaded_are_no_work(tmp_path):
+    recorder = recorder_of(session_on(np.full(SHAPE, 5, np.int32)), tmp_path)
+    recorder.journal.flush()
+    assert unsaved(read_journal(recorder.journal.path)[1]) == (0, 0)
+
+
+def test_steps_made_together_are_restored_together(tmp_path):
+    session = session_on()
+    recorder = recorder_of(session, tmp_path)
+    session.click(Click(10, 10), position=(0,))
+    with session.together():
+        for at in (1, 2):
+            session.click(Click(10, 10), position=(at,))
+    recorder.journal.close()
+    lines = recorder.journal.path.read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut.journal").write_bytes(b"".join(lines[:-1]) + lines[-1][:-9])
+    again = session_on()
+    restore(again, read_journal(tmp_path / "cut.journal")[1])
+    assert len(again.annotated()) == 1
+    assert not everything(again)[1:].any()
+
+
+def test_a_click_not_computed_on_painted_pixels_is_computed_as_it_would_have_been(tmp_path):
+    session = session_on()
+    recorder = recorder_of(session, tmp_path)
+    place = session.place((0,))
+    painted = tuple(axis.ravel() for axis in np.meshgrid([0], range(8, 20), range(8, 20), indexing="ij"))
+    session.labels.write(painted, np.ones(144, np.int32))
+    session.click(Click(12, 12), position=(0,))
+    session.add(place, [Click(18, 18, positive=False)])
+    recorder.journal.close()
+    again = restored(tmp_path)
+    assert again.waiting() == [place]
+    for one in (session, again):
+        one.update(place)
+    np.testing.assert_array_equal(everything(again), everything(session))
+
+
+def test_beyond_its_bound_it_is_written_anew_once(tmp_path, monkeypatch):
+    session = session_on()
+    recorder = recorder_of(session, tmp_path, max_bytes=1)
+    recorder.journal.flush()
+    calls = []
+    rewrite = recorder.journal.rewrite
+    monkeypatch.setattr(recorder.journal, "rewrite", lambda entries: (calls.append(1), rewrite(entries)))
+    monkeypatch.setattr(recorder.journal, "nbytes_anew", 0)
+    for column in range(5, 45, 5):
+        session.click(Click(10, column), position=(0,))
+    assert len(calls) == 1
+    recorder.stop(discard=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
+from napari_fbrs.annotation import journal as journal_module
 from napari_fbrs.clicks import Click
 
 IMAGE = np.arange(80 * 100, dtype=np.uint16).reshape(80, 100)
@@ -139,6 +140,88 @@ def test_clicks_made_before_the_answer_are_not_overwritten(bench, discs):
     bench.settle()
     bench.widget.recovery.restore_button.click()
     assert set(np.unique(bench.labels)) == {0, 1, 2}
+
+
+def test_what_was_painted_since_is_not_overwritten(bench, discs):
+    begin(bench)
+    annotate(bench)
+    crash(bench)
+    begin(bench)
+    bench.wait(bench.widget.recovery.isVisible)
+    labels = bench.annotator.layers.labels
+    labels.paint((70, 20), 9)
+    painted = bench.labels.copy()
+    assert painted.any()
+    with Warned("undo it before you restore"):
+        bench.widget.recovery.restore_button.click()
+    np.testing.assert_array_equal(bench.labels, painted)
+
+
+def test_a_full_disk_never_costs_the_only_copy(bench, discs, journals, monkeypatch):
+    begin(bench)
+    annotate(bench)
+    shown = bench.labels.copy()
+    crash(bench)
+    (kept,) = journals.glob("*.journal")
+
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    bench.open_widget()
+    bench.viewer.layers.clear()
+    monkeypatch.setattr(journal_module.os, "fsync", full)
+    begin(bench)
+    bench.wait(bench.widget.recovery.isVisible)
+    with Warned("No space left"):
+        bench.widget.recovery.restore_button.click()
+        bench.wait(lambda: not bench.widget.recovery.recorder.journal.alive)
+    np.testing.assert_array_equal(bench.labels, shown)
+    bench.widget.close()
+    assert kept.exists()
+
+
+def test_metadata_of_layers_are_no_orders(bench, discs, tmp_path):
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("years of work")
+    image = bench.add_image(IMAGE, name="cells")
+    labels = bench.viewer.add_labels(np.zeros(IMAGE.shape, np.int32))
+    for layer in (image, labels):
+        layer.metadata["napari-fbrs journal"] = str(victim)
+    bench.widget._existing["labels"].value = labels
+    bench.start()
+    bench.wait(lambda: bench.widget.recovery.recorder is not None)
+    bench.widget.recovery.recorder.journal.flush()
+    assert victim.exists()
+
+
+def test_a_damaged_journal_does_not_end_journals(bench, discs, journals):
+    begin(bench)
+    annotate(bench)
+    crash(bench)
+    (path,) = journals.glob("*.journal")
+    path.write_bytes(path.read_bytes() + b'{"do": "refine", "rounds": [1], "object": 1, "plane": [], "axes": [0, 1]}\n')
+    begin(bench)
+    assert bench.widget.recovery.offered is None
+    assert path.exists()
+    bench.click(20, 20)
+    bench.settle()
+    assert bench.widget.recovery.recorder.journal.flush()
+
+
+def test_other_points_layers_keep_undo_in_step(bench, discs):
+    begin(bench)
+    annotate(bench)
+    points = bench.viewer.add_points(ndim=2, name="mine")
+    bench.widget._existing["positive"].value = points
+    bench.widget._existing["labels"].value = bench.annotator.layers.labels
+    bench.start()
+    bench.wait(lambda: bench.widget.recovery.recorder is not None)
+    assert bench.annotator.layers.positive == points
+    steps = len(bench.annotator.session.history)
+    bench.press("N")
+    bench.click(70, 20)
+    bench.settle()
+    assert len(bench.annotator.session.history) == steps + 1
 
 
 def test_no_place_to_keep_it_is_one_warning(bench, discs, journals, monkeypatch):
