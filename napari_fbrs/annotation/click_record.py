@@ -175,8 +175,8 @@ def moment_of(session: Session) -> Moment:
         "locked": frozenset(session.locked),
         "classes": dict(session.classes),
     }
-    model = getattr(session.predictor, "model", None)
-    return Moment(session.image, masks, session.predictor.method, str(getattr(model, "device", "")), notes)
+    predictor = session.predictor
+    return Moment(session.image, masks, predictor.method, str(predictor.model.device), notes)
 
 
 def record_of(session: Session, *, name: str = "", source: str | None = None) -> Record:
