@@ -134,6 +134,11 @@ class Record:
         return tuple(dict.fromkeys((self.method, *(m.method for m in self.masks if m.method is not None))))
 
     @property
+    def methods_used(self) -> tuple[Method, ...]:
+        """What replay needs: all that predicted masks in the record, each once; `method` where nothing did."""
+        return tuple(dict.fromkeys(m.method for m in self.masks if m.method is not None)) or (self.method,)
+
+    @property
     def largest(self) -> int:
         """The largest label; 0 where there is none."""
         return max([int(self.painted[1].max(initial=0)), *(mask.place.object for mask in self.masks)])
