@@ -366,7 +366,9 @@ def _add_replay(commands: Commands[_Parser]) -> None:
     parser.add_argument(
         "--model", metavar="NAME", help="name or file of the model (default: found by its SHA-256 among those here)"
     )
-    parser.add_argument("--device", default="auto", metavar="DEV", help="auto (default), cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--device", metavar="DEV", help="auto, cpu, cuda, cuda:1, mps (default: the one recorded, if it is here)"
+    )
     parser.add_argument(
         "--anyway",
         action="store_true",
@@ -379,20 +381,26 @@ def _replay(args: argparse.Namespace) -> int:
     from napari_fbrs.annotation.click_record import read_record
     from napari_fbrs.annotation.image import Image
     from napari_fbrs.annotation.image_file import check_label_file, read_image, write_labels
-    from napari_fbrs.annotation.replaying import Predictors, find_image, replay
+    from napari_fbrs.annotation.replaying import Predictors, find_image, recorded_device, replay
 
     record = read_record(args.record)
     path = args.image or find_image(record, args.record.parent)
     check_label_file(args.output, len(record.image.shape), record.largest)
     _check_may_write(args.output, [path, args.record], overwrite=args.overwrite)
     pixels, rgb = read_image(path)
-    predictor_of = Predictors(args.device, args.model, anyway=args.anyway)
-    replayed = replay(record, Image(pixels, rgb=rgb), predictor_of, anyway=args.anyway)
+    predictor_of = Predictors(args.device or recorded_device(record), args.model, anyway=args.anyway)
+    progress = _tell_masks if sys.stderr.isatty() else None
+    replayed = replay(record, Image(pixels, rgb=rgb), predictor_of, anyway=args.anyway, progress=progress)
     write_labels(args.output, replayed.labels)
     for line in replayed.report():
         say(line)
     say(f"labels written to {args.output}")
     return 0
+
+
+def _tell_masks(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    sys.stderr.write(f"\rmask {done} of {total}{end}")
 
 
 # demo

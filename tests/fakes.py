@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +94,7 @@ class DiscPredictor:
         self.radius, self.growth = radius, growth
         self.calls: list[tuple[Click, ...]] = []
 
+    model = SimpleNamespace(name="discs", fingerprint="d15c" * 16, device=CPU)
     method = Method("discs", "d15c" * 16, "NoBRS", PredictorSettings())
 
     def prepare(self, image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:

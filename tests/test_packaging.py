@@ -45,6 +45,7 @@ def test_the_wheel_holds_model_card_manifest_and_samples(unpacked):
         "napari_fbrs/weights/default.safetensors",
         "napari_fbrs/weights/MODEL_CARD.md",
         "napari_fbrs/samples/coins_clicks.csv",
+        "napari_fbrs/annotation/click_record.schema.json",
     ):
         assert (unpacked / name).is_file(), name
     assert not (unpacked / "tests").exists()

@@ -134,6 +134,11 @@ class Record:
         return tuple(dict.fromkeys((self.method, *(m.method for m in self.masks if m.method is not None))))
 
     @property
+    def methods_used(self) -> tuple[Method, ...]:
+        """What replay needs: all that predicted masks in the record, each once; `method` where nothing did."""
+        return tuple(dict.fromkeys(m.method for m in self.masks if m.method is not None)) or (self.method,)
+
+    @property
     def largest(self) -> int:
         """The largest label; 0 where there is none."""
         return max([int(self.painted[1].max(initial=0)), *(mask.place.object for mask in self.masks)])
@@ -175,8 +180,8 @@ def moment_of(session: Session) -> Moment:
         "locked": frozenset(session.locked),
         "classes": dict(session.classes),
     }
-    model = getattr(session.predictor, "model", None)
-    return Moment(session.image, masks, session.predictor.method, str(getattr(model, "device", "")), notes)
+    predictor = session.predictor
+    return Moment(session.image, masks, predictor.method, str(predictor.model.device), notes)
 
 
 def record_of(session: Session, *, name: str = "", source: str | None = None) -> Record:

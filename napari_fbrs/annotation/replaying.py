@@ -177,13 +177,22 @@ def replay(
         image = open_image(record, folder)
     elif not isinstance(image, Image):
         image = Image(image, rgb=record.image.rgb)
-    predictor_of = predictor_of or Predictors(anyway=anyway)
+    predictor_of = predictor_of or Predictors(recorded_device(record), anyway=anyway)
     check_image(record, image, anyway=anyway)
     masks = recompute(record, image, predictor_of, anyway=anyway, progress=progress, cancelled=cancelled)
-    last = next((mask.method for mask in reversed(record.masks) if mask.method is not None), record.method)
-    session = Session(image, predictor_of(last))
+    session = Session(image, predictor_of(record.methods_used[-1]))
     bring_back(session, record, masks)
     return Replayed(session, record, different(record, masks))
+
+
+def recorded_device(record: Record) -> str:
+    """Return the device that masks were computed on, if there is such a one here; else the best there is."""
+    device = record.made.get("device", "auto")
+    try:
+        choose_device(device)
+    except InputError:
+        return "auto"
+    return device
 
 
 def find_image(record: Record, folder: Path | None = None) -> Path:
@@ -239,7 +248,7 @@ def recompute(
     record, image, predictor_of, anyway, progress, cancelled
         See `replay`; the image has been checked by `check_image`.
     """
-    session = Session(image, predictor_of(record.method))
+    session = Session(image, predictor_of(record.methods_used[0]))
     checked: set[PlaneIndex] = set()
     masks = []
     for count, mask in enumerate(record.masks):

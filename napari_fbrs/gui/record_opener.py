@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
@@ -19,6 +19,8 @@ from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.annotator import Annotator
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.models.checkpoint import Model
+
+_TEXT = "Open click record ..."
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +42,11 @@ class RecordOpener(QPushButton):
     """
 
     restored = Signal()  # into the annotation
-    said = Signal(str)  # how far it is, and what came of it
+    said = Signal(str)  # what came of it
+    _progressed = Signal(int, int)  # done, of how much; from the thread
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Open click record ...", parent)
+        super().__init__(_TEXT, parent)
         self.setToolTip(
             "Bring back the objects of a click record of this image, and go on clicking: the masks are computed again\n"
             "by the models that computed them. Press Start first."
@@ -53,6 +56,8 @@ class RecordOpener(QPushButton):
         self._worker = LatestWorker(self)
         self._worker.returned.connect(self._computed)
         self._worker.failed.connect(self._failed)
+        self._worker.idle.connect(self._ended)
+        self._progressed.connect(lambda done, total: self.setText(f"Mask {done} of {total} ..."))
         self.clicked.connect(self.start)
         self.follow(None)
 
@@ -61,7 +66,7 @@ class RecordOpener(QPushButton):
         if annotator is not self._annotator:
             self._worker.cancel()
         self._annotator = annotator
-        self.setEnabled(annotator is not None)
+        self.setEnabled(annotator is not None and not self._worker.busy)
 
     def close_down(self) -> None:
         """Stop, for good."""
@@ -79,13 +84,16 @@ class RecordOpener(QPushButton):
         self._folder = Path(path).parent
         session = annotator.session
         image, model = session.image, session.predictor.model
-        self._tell(f"Opening {Path(path).name} ...")
+        self.setText("Opening ...")
+        self.setEnabled(False)
+        tell = self._progressed.emit
         self._worker.submit(
-            lambda cancelled: _Opened(annotator, *_recomputed(Path(path), image, model, self._tell, cancelled))
+            lambda cancelled: _Opened(annotator, *_recomputed(Path(path), image, model, tell, cancelled))
         )
 
-    def _tell(self, text: str) -> None:
-        self.said.emit(text)  # also from the thread
+    def _ended(self) -> None:
+        self.setText(_TEXT)
+        self.setEnabled(self._annotator is not None)
 
     def _computed(self, opened: _Opened) -> None:
         annotator = opened.annotator
@@ -99,10 +107,9 @@ class RecordOpener(QPushButton):
         self.restored.emit()
         annotator.show_session()
         replayed = Replayed(annotator.session, opened.record, different(opened.record, opened.masks))
-        text = ". ".join(replayed.report())
-        if replayed.different:
-            show_warning(text)
-        self._tell(f"Record opened: {text}.")
+        text = f"Record opened: {'. '.join(replayed.report())}."
+        (show_warning if replayed.different else show_info)(text)
+        self.said.emit(text)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, InputError):
@@ -112,18 +119,14 @@ class RecordOpener(QPushButton):
                 logging.getLogger(__name__).error("a record was not opened", exc_info=error)
                 error = RuntimeError(f"the record was not opened ({type(error).__name__}: {error})")
             show_error(str(error))
-        self._tell(str(error))
+        self.said.emit(str(error))
 
 
 def _recomputed(
-    path: Path, image: Image, model: Model, tell: Callable[[str], None], cancelled: Callable[[], bool]
+    path: Path, image: Image, model: Model, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
 ) -> tuple[Record, list[PlaneMask | None]]:
     """Return a record and its masks; runs in a thread."""
     record = read_record(path)
     check_image(record, image)
     predictor_of = Predictors(str(model.device), loaded=model)
-
-    def progress(done: int, total: int) -> None:
-        tell(f"Opening {path.name}: mask {done} of {total} ...")
-
     return record, recompute(record, image, predictor_of, progress=progress, cancelled=cancelled)

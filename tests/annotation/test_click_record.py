@@ -215,6 +215,20 @@ def test_masks_of_several_models_are_computed_by_theirs() -> None:
     np.testing.assert_array_equal(replay(record, IMAGE, predictor_of).labels, everything(session))
 
 
+def test_a_model_that_predicted_nothing_is_not_needed() -> None:
+    session = session_on()
+    session.click(Click(10, 10), position=(0,))
+    session.predictor = OtherDiscs()  # type: ignore[assignment]
+    asked = []
+
+    def asking(method: Any) -> Any:
+        asked.append(method.model)
+        return predictor_of(method)
+
+    replay(record_of(session), IMAGE, asking)
+    assert set(asked) == {"discs"}
+
+
 def test_a_mask_of_unknown_origin_is_kept_as_it_is() -> None:
     session = annotated()
     place = session.place((2,))

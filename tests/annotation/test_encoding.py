@@ -15,6 +15,8 @@ from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.predictor import Method, PredictorSettings
+from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.strokes import Stroke
 
 numbers = st.floats(-1e6, 1e6) | st.integers(-1000, 100_000)
@@ -124,3 +126,22 @@ def test_a_small_text_cannot_ask_for_much_memory():
     bomb["box"] = [0, 7, 0, 7]
     with pytest.raises(ValueError, match="should be 8 bytes"):
         encoding.decode_mask(bomb)
+
+
+def test_masks_keep_what_predicted_them() -> None:
+    method = Method("m", "ab" * 32, "f-BRS-B", PredictorSettings(zoom=Zoom(224, 64), input_size=224, local=True))
+    mask = PlaneMask.pack(Crop(0, 1, 0, 1), np.eye(2) > 0, method)
+    data = through_json(encoding.encode_mask(mask))
+    assert encoding.decode_mask(data).method == method
+    data["method"]["settings"]["magic"] = 1  # of another version: the mask is what counts
+    back = encoding.decode_mask(data)
+    assert back.method is None
+    np.testing.assert_array_equal(back.pixels, mask.pixels)
+
+
+def test_no_memory_is_promised_to_scales_and_biases() -> None:
+    base = Base(None, variables=np.ones((2, 3), np.float32))
+    data = through_json(encoding.encode_refinement(Refinement(base=base)))
+    data["base"]["variables_shape"] = [10**6, 10**6]
+    with pytest.raises(ValueError, match="more than there can be"):
+        encoding.decode_refinement(data)

@@ -20,7 +20,7 @@ from napari_fbrs.annotation.history import Base
 from napari_fbrs.annotation.image import Image
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
 from napari_fbrs.annotation.propagation import Propagation, write
-from napari_fbrs.annotation.replaying import Predictors, bring_back, recompute
+from napari_fbrs.annotation.replaying import Predictors, bring_back, recompute, recorded_device
 from napari_fbrs.errors import CancelledError, InputError, ModelFileError
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.models import zoo
@@ -63,7 +63,7 @@ def annotated(coins: npt.NDArray[np.uint8]) -> Session:
 @pytest.fixture
 def recorded(annotated: Session, coins: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
     """The folder of that work: an image, and its record."""
-    tifffile.imwrite(tmp_path / "coins.tif", coins)
+    tifffile.imwrite(tmp_path / "coins.tif", coins, photometric="minisblack")
     write_record(tmp_path / "coins.clicks.json", record_of(annotated, name="coins", source=str(tmp_path / "coins.tif")))
     return tmp_path
 
@@ -74,11 +74,20 @@ def test_a_new_process_computes_the_same_masks(annotated: Session, recorded: Pat
     assert {mask.place.object for mask in predicted} == {1, 2, 9}
     assert not any(mask.kept for mask in record.masks)
     assert [mask.place.plane.position for mask in record.masks if mask.method is None] == [(1,)]  # carried there
-    command = [sys.executable, "-m", "napari_fbrs.cli", "replay", "coins.clicks.json", "-o", "labels.tif"]
-    said = subprocess.run(command, cwd=recorded, capture_output=True, text=True, check=True).stdout
-    assert said.splitlines() == ["4 masks, as recorded", "labels written to labels.tif"]
+    output = recorded / "labels.tif"
+    command = [
+        sys.executable,
+        "-m",
+        "napari_fbrs.cli",
+        "replay",
+        str(recorded / "coins.clicks.json"),
+        "-o",
+        str(output),
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["4 masks, as recorded", f"labels written to {output}"]
     labels = np.asarray(annotated.labels.read((slice(None),) * 3))
-    np.testing.assert_array_equal(tifffile.imread(recorded / "labels.tif"), labels)
+    np.testing.assert_array_equal(tifffile.imread(output), labels)
     one, other = (mask.within(Crop.whole((120, 160))) for _, _, mask, _ in annotated.state()[:2] if mask)
     assert (one & other).any()  # they do overlap
 
@@ -179,12 +188,21 @@ def test_scales_and_biases_of_another_network_are_refused() -> None:
     image[20:40, 20:40] = 200
     session = Session(image, Predictor(model_of(BrightNetwork())))
     session.click(Click(30, 30))
+    session.click(Click(50, 50))  # is dark: the optimisation has something to do
     record = record_of(session)
     (mask,) = record.masks
     base = Base(PlaneMask.of_plane(image > 100), variables=np.ones((2, 999), np.float32))
     record = replace(record, masks=(replace(mask, refinement=replace(mask.refinement, base=base)),))
     with pytest.raises(InputError, match="cannot be computed"):
         replay(record, image, lambda _method: session.predictor)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:99", "abacus", ""])
+def test_masks_are_computed_where_they_were_if_that_is_here(device: str) -> None:
+    _, record = cheap()
+    there = replace(record, made={"device": device})
+    assert recorded_device(there) == ("cpu" if device == "cpu" else "auto")
+    assert recorded_device(replace(record, made={})) == "auto"
 
 
 def test_it_can_be_called_off() -> None:

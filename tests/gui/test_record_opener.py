@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
+from skimage import data
 
 from napari_fbrs.annotation import replaying
 from napari_fbrs.annotation.click_record import read_record
@@ -63,10 +64,15 @@ def annotate(bench: Any) -> None:
 
 
 def open_record(bench: Any) -> str:
-    bench.widget.opener.click()
-    status = bench.widget.status
-    bench.wait(lambda: not status.text().startswith("Opening"))
-    return status.text()
+    """Press the button, and return what the widget is told once it is done."""
+    opener = bench.widget.opener
+    said: list[str] = []
+    opener.said.connect(said.append)
+    opener.click()
+    assert not opener.isEnabled()
+    bench.wait(opener.isEnabled)
+    (text,) = said
+    return text
 
 
 def test_a_record_beside_the_export_is_opened_and_clicked_on(bench, asked):
@@ -141,3 +147,19 @@ def test_records_are_opened_once_an_image_is_chosen(bench, asked):
     assert not bench.widget.opener.isEnabled()
     begin(bench)
     assert bench.widget.opener.isEnabled()
+
+
+def test_the_bundled_model_computes_the_same_masks_again(coins_bench, monkeypatch, tmp_path):
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args, **_options: (str(tmp_path / "coins.tif"), ""))
+    record = tmp_path / "coins.clicks.json"
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_args, **_options: (str(record), ""))
+    coins_bench.click(53, 277)
+    coins_bench.settle()
+    coins_bench.click(59, 257)
+    coins_bench.settle()
+    shown = coins_bench.labels.copy()
+    export(coins_bench)
+    begin(coins_bench, data.coins())
+    assert open_record(coins_bench) == "Record opened: 1 mask, as recorded."
+    assert shown.any()
+    np.testing.assert_array_equal(coins_bench.labels, shown)
