@@ -19,9 +19,9 @@ from napari_fbrs.gui.demo import open_demo
 from napari_fbrs.gui.widget import FBRSWidget
 from napari_fbrs.samples import coins_clicks, nuclei_stack
 
-HERE = Path(os.environ.get("SHOTS", Path(__file__).parent))
+HERE = Path(__file__).parent
 _SIZE = (1300, 850)
-_COLOURS = 128  # of a picture: less to download
+_COLOURS = 256  # of a picture: less to download
 
 
 def main(names: list[str]) -> None:
@@ -150,7 +150,7 @@ def _take(viewer: napari.Viewer, name: str) -> None:
         QApplication.processEvents()
         time.sleep(0.02)
     pixels = viewer.screenshot(canvas_only=False, flash=False)
-    picture = Image.fromarray(pixels[..., :3]).quantize(_COLOURS, dither=Image.Dither.FLOYDSTEINBERG)
+    picture = Image.fromarray(pixels[..., :3]).quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE)
     picture.save(HERE / name, optimize=True)
 
 

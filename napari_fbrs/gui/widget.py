@@ -239,7 +239,7 @@ class FBRSWidget(QWidget):
         return self.box
 
     def _show_hints(self) -> None:
-        keys = "   ".join(f"<b>{key}</b> {what}" for key, what in hints().items())
+        keys = " &nbsp; ".join(f"<b>{key}</b> {what}" for key, what in hints().items())
         other = read_other_sign()
         self.hints.setText(keys if other == OTHER_SIGN[-1] else f"{keys}   <b>{other}</b> the other sign")
 

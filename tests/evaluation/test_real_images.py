@@ -65,8 +65,8 @@ def test_the_cell(predictor: Predictor):
 
 
 def test_a_negative_click_removes_what_it_points_at(predictor: Predictor, coins: npt.NDArray[np.int32]):
-    # Measured: two neighbours are covered to 0.91 and more; a negative click seven pixels beside the positive one of the
-    # second leaves 0.87 of that coin, and both clicks met.
+    # Measured: two neighbours are covered to 0.91 and more; a negative click seven pixels beside the positive one of
+    # the second leaves 0.87 of that coin, and both clicks met.
     session = Session(skimage.data.coins(), predictor)
     assert isinstance(session.labels, ArrayLabels)
     labels = session.labels.array
