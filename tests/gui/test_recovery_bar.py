@@ -116,8 +116,7 @@ def test_a_widget_closed_and_opened_goes_on_without_a_question(bench, discs, jou
     bench.start()
     bench.wait(lambda: bench.widget.recovery.recorder is not None)
     assert bench.widget.recovery.offered is None
-    bench.widget.recovery.recorder.journal.flush()
-    assert len(list(journals.glob("*.journal"))) == 1
+    bench.wait(lambda: len(list(journals.glob("*.journal"))) == 1)
     crash(bench)
     begin(bench)
     bench.wait(bench.widget.recovery.isVisible)
