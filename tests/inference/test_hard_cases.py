@@ -159,8 +159,9 @@ def test_strokes_go_through_a_real_network(small: Model, mode: str):
     clicks = [line(30, 22, 48), line(40, 60, 90, positive=False), Click(45, 45)]
     prediction = last(Predictor(small, mode), squares(), clicks)
     assert np.isfinite(prediction.probability).all()
-    assert prediction.mask()[30, 22:48].mean() > 0.9
-    assert prediction.mask()[40, 60:90].mean() < 0.5
+    if mode != "NoBRS":  # the network alone need not obey
+        assert prediction.mask()[30, 22:48].mean() > 0.9
+        assert prediction.mask()[40, 60:90].mean() < 0.5
 
 
 def test_a_stroke_that_leaves_the_plane_is_refused(network: BrightNetwork):
