@@ -130,7 +130,7 @@ class Journal:
             while self._wait():
                 self._write()
         except Exception as error:
-            logging.getLogger(__name__).warning("the journal ends", exc_info=error)
+            logging.getLogger(__name__).info("the journal ends", exc_info=error)
             self._failed(f"clicks are no longer recorded in case of a crash: {_reason(error, self.path)}")
         finally:
             self._lock.release()
