@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata, resources
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ import numpy as np
 from napari_fbrs.annotation import encoding
 from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image, PlaneIndex
-from napari_fbrs.annotation.labels import Indices, LabelChange, PlaneMask, Values
+from napari_fbrs.annotation.labels import Indices, LabelChange, PlaneMask, Values, slice_indices
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.annotation.recovery import fingerprint
 from napari_fbrs.annotation.session import Seen, Session
@@ -172,16 +171,8 @@ class Moment:
 def moment_of(session: Session) -> Moment:
     """Return a session as it is now; its labels are not part of it."""
     masks = tuple(item for item in session.state() if item[1].clicks or item[1].base or item[2])
-    notes = {
-        "object": session.object,
-        "threshold": session.threshold,
-        "extent": session.extent,
-        "overwrite": session.overwrite,
-        "locked": frozenset(session.locked),
-        "classes": dict(session.classes),
-    }
     predictor = session.predictor
-    return Moment(session.image, masks, predictor.method, str(predictor.model.device), notes)
+    return Moment(session.image, masks, predictor.method, str(predictor.model.device), session.choices())
 
 
 def record_of(session: Session, *, name: str = "", source: str | None = None) -> Record:
@@ -295,13 +286,8 @@ def versions() -> dict[str, str]:
 
 def _different(composed: Values, labels: Values) -> tuple[Indices, Values]:
     """Return indices and labels of the pixels that are not as composed."""
-    found: list[Indices] = []
-    for at in product(*(range(n) for n in labels.shape[:-2])):
-        rows, columns = np.nonzero(composed[at] != labels[at])
-        if rows.size:
-            found.append((*(np.full(rows.shape, position) for position in at), rows, columns))
-    none = np.zeros(0, dtype=np.intp)
-    indices = tuple(np.concatenate(axis) for axis in zip(*found, strict=True)) if found else (none,) * labels.ndim
+    found = [slice_indices(at, composed[at] != labels[at]) for at in np.ndindex(labels.shape[:-2])]
+    indices = tuple(np.concatenate(axis) for axis in zip(*found, strict=True))
     return indices, labels[indices]
 
 
@@ -462,7 +448,7 @@ def _decoded(data: Mapping[str, Json]) -> Record:
     notes = {
         **settings,
         "overwrite": data["overlaps"] == "last",
-        "locked": frozenset(item["object"] for item in data["objects"] if item["locked"]),
+        "locked": {item["object"] for item in data["objects"] if item["locked"]},
         "classes": {item["object"]: item["class"] for item in data["objects"] if item["class"]},
     }
     identity = ImageIdentity(**(about | {"shape": shape}), planes=planes)

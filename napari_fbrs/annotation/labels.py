@@ -50,6 +50,20 @@ class ArrayLabels:
         self.array[indices] = values
 
 
+def slice_indices(at: tuple[int, ...], mask: npt.NDArray[np.bool_]) -> Indices:
+    """Return the pixels of a slice along the last two axes that a mask holds, an index array an axis.
+
+    Parameters
+    ----------
+    at : tuple of int
+        Index along the axes before.
+    mask : ndarray of bool, shape of the slice
+        What is not 0 counts as True.
+    """
+    rows, columns = np.nonzero(mask)
+    return (*(np.full(rows.shape, position, dtype=np.intp) for position in at), rows, columns)
+
+
 @dataclass(frozen=True, eq=False)
 class LabelChange:
     """Pixels of a label image before and after a step.

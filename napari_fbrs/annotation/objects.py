@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.annotation.history import Base, Place, Refinement
-from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values
+from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values, slice_indices
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.clicks import ClickList
 from napari_fbrs.errors import InputError
@@ -259,8 +259,7 @@ class Objects:
     def _pixels(self, label: int) -> Iterator[Indices]:
         """Yield the pixels of an object, slice by slice."""
         for index in self.labels.slices(label):
-            rows, columns = np.nonzero(self.labels.read(index) == label)
-            yield (*(np.full(rows.shape, at, dtype=np.intp) for at in index), rows, columns)
+            yield slice_indices(index, self.labels.read(index) == label)
 
     def _paint(self, indices: Indices, label: int) -> None:
         before = self.labels.read(indices)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import product, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from napari_fbrs.annotation import encoding
 from napari_fbrs.annotation.history import History, Place, Refinement
 from napari_fbrs.annotation.image import Image
 from napari_fbrs.annotation.journal import Entry, Journal, Pending
-from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values
+from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values, slice_indices
 from napari_fbrs.annotation.session import Seen, Session
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
@@ -224,8 +224,7 @@ def restore(session: Session, entries: Sequence[Mapping[str, Any]]) -> None:
         session.labels.write(indices, values)
     for place, refinement in refinements.items():
         session.adopt(place, refinement, *seen.get(place, (None, Seen.OUTDATED)))
-    for name, value in notes.items():
-        setattr(session, name, value)
+    session.choose(notes)
     session.history = History()
 
 
@@ -297,7 +296,7 @@ def _check_labels(session: Session, entries: Sequence[Mapping[str, Any]]) -> Non
     shape = session.image.shape
     begun = takewhile(lambda entry: entry["do"] == "labels", entries)
     first = dict(encoding.decode_plane(entry, shape) for entry in begun)
-    for at in _leading(shape):
+    for at in np.ndindex(shape[:-2]):
         plane = np.asarray(session.labels.read(at))
         if plane.any() and not (at in first and np.array_equal(plane, first[at])):
             raise InputError("the labels hold masks that a restoration would remove: restore into a new Labels layer")
@@ -305,7 +304,7 @@ def _check_labels(session: Session, entries: Sequence[Mapping[str, Any]]) -> Non
 
 def _clear(session: Session) -> None:
     """Empty the labels, a plane at a time."""
-    for at in _leading(session.image.shape):
+    for at in np.ndindex(session.image.shape[:-2]):
         indices, values = _pixels(at, np.asarray(session.labels.read(at)))
         if values.size:
             session.labels.write(indices, np.zeros_like(values))
@@ -313,20 +312,12 @@ def _clear(session: Session) -> None:
 
 def _pixels(at: tuple[int, ...], plane: Values) -> tuple[Indices, Values]:
     """Return the pixels of a plane that are not 0: indices in the nD array, and labels."""
-    rows, columns = np.nonzero(plane)
-    return (*(np.full(rows.shape, position) for position in at), rows, columns), plane[rows, columns]
-
-
-def _leading(shape: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    return product(*(range(n) for n in shape[:-2]))
+    indices = slice_indices(at, plane != 0)
+    return indices, plane[indices[-2:]]
 
 
 def _notes(session: Session) -> dict[str, Any]:
-    return {
-        "object": session.object,
-        "threshold": session.threshold,
-        "extent": session.extent,
-        "overwrite": session.overwrite,
+    return session.choices() | {
         "locked": sorted(session.locked),
         "classes": {str(object_): name for object_, name in sorted(session.classes.items())},
         "unsaved": session.unsaved,
@@ -352,7 +343,7 @@ def _checked_notes(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _snapshot(session: Session, store: LabelStore, notes: Entry) -> Iterator[Pending]:
     """Yield the entries that lead to where a session is now."""
-    for at in _leading(session.image.shape):
+    for at in np.ndindex(session.image.shape[:-2]):
         plane = np.array(store.read(at))
         if plane.any():
             yield partial(_plane_entry, at, plane)

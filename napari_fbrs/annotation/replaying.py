@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from napari_fbrs.annotation.click_record import Record, Recorded, compose, diges
 from napari_fbrs.annotation.history import History
 from napari_fbrs.annotation.image import Image, PlaneIndex
 from napari_fbrs.annotation.image_file import read_image
-from napari_fbrs.annotation.labels import PlaneMask
+from napari_fbrs.annotation.labels import PlaneMask, slice_indices
 from napari_fbrs.annotation.recovery import fingerprint
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.errors import FBRSError, InputError, ModelFileError
@@ -286,16 +285,13 @@ def bring_back(session: Session, record: Record, masks: list[PlaneMask | None]) 
     labels = compose(zip(places, masks, strict=True), session.image.shape, dtype, overwrite=record.notes["overwrite"])
     indices, values = record.painted
     labels[indices] = values
-    for at in _leading(session):
-        rows, columns = np.nonzero(labels[at])
-        where = (*(np.full(rows.shape, position) for position in at), rows, columns)
-        if rows.size:
+    for at in np.ndindex(labels.shape[:-2]):
+        where = slice_indices(at, labels[at] != 0)
+        if where[-1].size:
             session.labels.write(where, labels[where])
     for recorded, mask in zip(record.masks, masks, strict=True):
         session.adopt(recorded.place, recorded.refinement, mask)
-    for name, value in record.notes.items():
-        setattr(session, name, value.copy() if isinstance(value, dict) else value)
-    session.locked = set(record.notes["locked"])
+    session.choose(record.notes)
     largest = int(labels.max(initial=0))
     if largest > max((place.object for place in places), default=1):
         session.free_label(above=largest - 1)  # which is this one, of a painted object
@@ -334,17 +330,13 @@ def _name(mask: Recorded) -> str:
 def _check_empty(session: Session) -> None:
     if session.annotated():
         raise InputError("something has been clicked on this image already: a record needs a fresh start")
-    if any(session.labels.read(at).any() for at in _leading(session)):
+    if any(session.labels.read(at).any() for at in np.ndindex(session.image.shape[:-2])):
         raise InputError("there are masks in this Labels layer already: a record needs an empty one")
 
 
 def _check_fits(record: Record, dtype: np.dtype[Any]) -> None:
     if record.largest > np.iinfo(dtype).max:
         raise InputError(f"the record holds object {record.largest}, labels of {dtype} do not: convert them to int32")
-
-
-def _leading(session: Session) -> Iterator[tuple[int, ...]]:
-    return product(*(range(n) for n in session.image.shape[:-2]))
 
 
 def _other_pixels(record: Record, plane: PlaneIndex | None = None) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -179,6 +180,22 @@ class Session:
             (place, refinement, self._shown.get(place, (None, None))[1], self._seen(place))
             for place, refinement in self._refinements.items()
         ]
+
+    def choices(self) -> dict[str, Any]:
+        """Return what the user has chosen besides clicks, by name: what `choose` takes."""
+        return {
+            "object": self.object,
+            "threshold": self.threshold,
+            "extent": self.extent,
+            "overwrite": self.overwrite,
+            "locked": set(self.locked),
+            "classes": dict(self.classes),
+        }
+
+    def choose(self, choices: Mapping[str, Any]) -> None:
+        """Take over what a user has chosen; from `choices`."""
+        for name, value in choices.items():
+            setattr(self, name, copy(value))
 
     @contextmanager
     def together(self) -> Iterator[None]:

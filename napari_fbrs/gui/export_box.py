@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QDir, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -87,7 +87,7 @@ class ExportBox(QCollapsible):
         super().__init__("Export")
         self._computing, self._known_of, self._moment_of = computing, known_of, moment_of
         self._job: _Job | None = None
-        self._folder = Path.home()
+        self._folder = Path(QDir.homePath())
         self._worker = LatestWorker(self)
         self._worker.failed.connect(self._failed)
         self._worker.idle.connect(self._ended)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QDir, Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_fbrs.annotation.click_record import SUFFIX, Record, read_record
@@ -52,7 +52,7 @@ class RecordOpener(QPushButton):
             "by the models that computed them. Press Start first."
         )
         self._annotator: Annotator | None = None
-        self._folder = Path.home()
+        self._folder = Path(QDir.homePath())
         self._worker = LatestWorker(self)
         self._worker.returned.connect(self._computed)
         self._worker.failed.connect(self._failed)

@@ -39,7 +39,7 @@ class Recovery(QWidget):
         self._annotator: Annotator | None = None
         self._worker = LatestWorker(self)
         self._worker.returned.connect(self._found)
-        self._worker.failed.connect(lambda error: show_warning(str(error)))
+        self._worker.failed.connect(lambda error: show_warning(f"clicks are not recorded in case of a crash: {error}"))
         self._failed.connect(show_warning)
         self._build()
         self.hide()
