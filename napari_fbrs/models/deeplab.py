@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_fbrs.models.folding import fold_batch_norms, gain, scale_outputs
-from napari_fbrs.models.guide import Guide
+from napari_fbrs.models.guide import Guide, guiding_maps
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate, resize
+from napari_fbrs.models.prompts import Prompts
 from napari_fbrs.models.resnet import BACKBONES, OUTPUT_STRIDES, ResNet
 from napari_fbrs.models.windows import Decode, Starts, WindowedChain
 
@@ -40,6 +41,9 @@ class DeepLabArchitecture:
     guided : bool
         Whether the clicks, as small disks, and the mask so far also enter at the stem (Sofiiuk et al. 2021); not so in
         the published models.
+    late : bool
+        Whether clicks and mask join the image's features after the backbone instead of before it (after SegNext, Liu
+        et al. 2024): what the backbone makes of the image then holds for all clicks. Only where `guided`.
 
     Raises
     ------
@@ -54,6 +58,7 @@ class DeepLabArchitecture:
     rates: tuple[int, int, int] = (12, 24, 36)
     norm_radius: float = 260.0
     guided: bool = False
+    late: bool = False
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -62,6 +67,8 @@ class DeepLabArchitecture:
             raise ValueError(f"no backbone has {self.stages!r} stages and an output stride of {self.output_stride!r}")
         if not (isinstance(self.channels, int) and 2 <= self.channels <= _MAX_CHANNELS):
             raise ValueError(f"a decoder cannot have {self.channels!r} channels")
+        if self.late and not self.guided:
+            raise ValueError("a network told of the clicks late is guided as well")
         if len(self.rates) != 3 or not all(isinstance(rate, int) and rate >= 1 for rate in self.rates):
             raise ValueError(f"dilations of the pyramid pooling must be three numbers, not {self.rates!r}")
         if not (isinstance(self.norm_radius, int | float) and 0 < self.norm_radius < math.inf):
@@ -86,12 +93,16 @@ class DeepLab(InteractiveNetwork):
         self.architecture = architecture
         self.feature_extractor = _FeatureExtractor(architecture)
         self.head = _SeparableHead(architecture.channels)
-        self.guide = Guide(self.feature_extractor.backbone.stem_channels) if architecture.guided else None
+        backbone, late = self.feature_extractor.backbone, architecture.late
+        self.guide = Guide(backbone.stem_channels) if architecture.guided and not late else None
+        self.prompts = Prompts(backbone.channels, _SKIP_CHANNELS, architecture.output_stride) if late else None
+        if late:
+            self.rgb_conv = nn.Sequential()  # nothing is mixed with the image
 
     @property
     def takes_prior(self) -> bool:
         """Whether `embed` makes use of a mask that is already there."""
-        return self.guide is not None
+        return self.architecture.guided
 
     def channels(self, cut: Cut) -> int:
         """Return the number of channels at `cut`."""
@@ -99,20 +110,36 @@ class DeepLab(InteractiveNetwork):
         return {Cut.A: self.feature_extractor.backbone.channels, Cut.B: decoder + _SKIP_CHANNELS, Cut.C: decoder}[cut]
 
     def guidance(self, points: Tensor, size: tuple[int, int], prior: Tensor | None) -> Tensor | None:
-        """Return what is added to the stem's output; see `Guide`."""
+        """Return what is added to the stem's output, see `Guide`; or what `Prompts` makes use of."""
+        if self.prompts is not None:
+            return guiding_maps(points, size, prior)
         return self.guide(points, size, prior) if self.guide is not None else None
 
     def features(self, mixed: Tensor, guide: Tensor | None, cut: Cut) -> Features:
         """Return the features at a cut; see `InteractiveNetwork.features`."""
         size = (mixed.shape[2], mixed.shape[3])
-        first, x = self.feature_extractor.backbone(mixed, guide)
-        skip = self.feature_extractor.skip_project(first)
+        skip, x = self._early(mixed, guide) if self.prompts is None else self._late(mixed, guide)
         if cut is Cut.A:
             return Features(x, (skip,), cut, size)
         x = self.feature_extractor.pool(x, skip)
         if cut is Cut.C:
             x = self.feature_extractor.head(x)
         return Features(x, (), cut, size)
+
+    def _early(self, mixed: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what passes by the pyramid pooling and what enters it, where the backbone sees the clicks."""
+        first, x = self.feature_extractor.backbone(mixed, guide)
+        return self.feature_extractor.skip_project(first), x
+
+    def _late(self, image_and_maps: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the same, where it sees the image alone."""
+        assert self.prompts is not None
+        assert guide is not None
+        image, maps = image_and_maps[:, :3], image_and_maps[:, 3:]
+        first, x = self.feature_extractor.backbone(image)
+        skip = self.feature_extractor.skip_project(first)
+        joined: tuple[Tensor, Tensor] = self.prompts(skip, x, torch.cat((maps, guide), dim=1))
+        return joined
 
     def reach(self, cut: Cut) -> int | None:
         """Return how far a logit's features lie: a position for each 3x3 convolution between."""

@@ -40,11 +40,16 @@ class Guide(nn.Module):
         prior : Tensor, shape (B, 1, rows, columns), optional
             The object's probability so far; None: zeros.
         """
-        maps = disks(points, size)
-        if prior is None:
-            prior = maps.new_zeros((maps.shape[0], 1, *size))
-        out: Tensor = self.project(self.mix(torch.cat((maps, prior.to(maps.dtype)), dim=1)))
+        out: Tensor = self.project(self.mix(guiding_maps(points, size, prior)))
         return out
+
+
+def guiding_maps(points: Tensor, size: tuple[int, int], prior: Tensor | None = None) -> Tensor:
+    """Return clicks as `disks` and the mask so far, shape (B, 3, rows, columns); see `Guide.forward`."""
+    maps = disks(points, size)
+    if prior is None:
+        prior = maps.new_zeros((maps.shape[0], 1, *size))
+    return torch.cat((maps, prior.to(maps.dtype)), dim=1)
 
 
 def disks(points: Tensor, size: tuple[int, int], radius: float = _RADIUS) -> Tensor:

@@ -17,6 +17,9 @@ from napari_fbrs.training.terminal import told_on
 
 _OPTIONS = (
     "init",
+    "stages",
+    "output_stride",
+    "late",
     "fine_tune",
     "samples",
     "batch",
@@ -53,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         help="model to start from: name, path, .npz of a backbone, or 'none'; the bundled one where it is not given",
+    )  # fmt: skip
+    parser.add_argument("--stages", type=int, help="of a new network's ResNet-18: 1 to 4 (default: 3)")
+    parser.add_argument("--output-stride", type=int, help="of a new network: 8 or 16 (default: 16)")
+    parser.add_argument(
+        "--late", action="store_true", default=None, help="a new network in which the clicks join the image's features "
+        "after the backbone, which then need not be computed again for every click",
     )  # fmt: skip
     parser.add_argument(
         "--fine-tune", action="store_true", default=None, help="keep the backbone as it is: for a few images of one "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_fbrs.errors import InputError
+from napari_fbrs.models.resnet import OUTPUT_STRIDES
 
 _FILE = "config.json"
 
@@ -47,6 +48,10 @@ class TrainingConfig:
         Checkpoint, log and configuration are kept here.
     init : str or None
         A model (name or path) to start from, or an ``.npz`` of backbone weights in torchvision's names. None: random.
+    stages : {1, 2, 3, 4}
+    output_stride : {8, 16}
+    late : bool
+        Of a network that does not start from a model, see `napari_fbrs.models.deeplab.DeepLabArchitecture`.
     fine_tune : bool
         Keep the backbone as it is: for a few images of one kind.
     samples : int
@@ -103,6 +108,9 @@ class TrainingConfig:
     sources: tuple[SourceSpec, ...]
     run_folder: str
     init: str | None = "default"
+    stages: int = 3
+    output_stride: int = 16
+    late: bool = False
     fine_tune: bool = False
     samples: int = 100_000
     batch: int = 16
@@ -136,8 +144,19 @@ class TrainingConfig:
             raise InputError("training needs at least one source of labelled images")
         if min(self.samples, self.crop, self.lr, self.shards) <= 0 or self.crop % 32:
             raise InputError("samples, shards and lr must be above 0, and crop a multiple of 32")
+        if self.stages not in range(1, 5) or self.output_stride not in OUTPUT_STRIDES:
+            raise InputError(f"a network has 1 to 4 stages and an output stride of {OUTPUT_STRIDES}")
+        if self.starts_from_model and (self.stages, self.output_stride, self.late) != (3, 16, False):
+            raise InputError(
+                "a run that starts from a model keeps its architecture: give an .npz of a backbone, or 'none'"
+            )
         if self.batch < 2 * self.shards:
             raise InputError(f"batch norm needs at least 2 samples in each of the {self.shards} parts of a batch")
+
+    @property
+    def starts_from_model(self) -> bool:
+        """Whether it starts from a whole model, rather than from a backbone or from nothing."""
+        return self.init is not None and not self.init.endswith(".npz")
 
     @property
     def folder(self) -> Path:

@@ -20,7 +20,8 @@ from napari_fbrs.training.config import TrainingConfig
 
 _FILE = "checkpoint.pt"
 _BACKBONE = "feature_extractor.backbone."
-_FROM_SCRATCH = DeepLabArchitecture("resnet18", 128, stages=3, output_stride=16, rates=(6, 12, 18))
+_CHANNELS = 128
+_RATES = {8: (12, 24, 36), 16: (6, 12, 18)}  # the same distances in the image (Chen et al. 2018)
 
 
 @dataclass(frozen=True)
@@ -145,17 +146,22 @@ def initial_network(config: TrainingConfig) -> DeepLab:
 
 
 def _given_network(config: TrainingConfig) -> DeepLab:
-    if config.init is not None and not config.init.endswith(".npz"):
+    if config.init is not None and config.starts_from_model:
         network = load_model(config.init, device="cpu").network
         if not isinstance(network, DeepLab):
             raise ModelFileError(f"{config.init} is not of the family that is trained here")
         return network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = _FROM_SCRATCH.build()
+        network = _from_scratch(config).build()
     if config.init is not None:
         _fill_backbone(network, Path(config.init))
     return network
+
+
+def _from_scratch(config: TrainingConfig) -> DeepLabArchitecture:
+    stride, late = config.output_stride, config.late
+    return DeepLabArchitecture("resnet18", _CHANNELS, config.stages, stride, _RATES[stride], guided=late, late=late)
 
 
 def _fill_backbone(network: nn.Module, path: Path) -> None:

@@ -10,6 +10,7 @@ from napari_fbrs.models.network import Architecture, Cut, InteractiveNetwork
 
 ARCHITECTURES = {
     "guided": DeepLabArchitecture("resnet18", 16, stages=3, output_stride=16, rates=(1, 2, 3), guided=True),
+    "late": DeepLabArchitecture("resnet18", 16, stages=2, output_stride=8, rates=(1, 2, 3), guided=True, late=True),
     "deep stem": DeepLabArchitecture("resnet50", 16, stages=2, output_stride=8, rates=(1, 2, 3)),
     "hrnet": HRNetArchitecture(2, 4, small=True),
 }

@@ -124,6 +124,28 @@ def test_a_guide_is_added_and_learns(config: TrainingConfig, in_folder):
     assert not train(kept).network.takes_prior
 
 
+@pytest.mark.parametrize("options", [{"late": True}, {"stages": 4}, {"output_stride": 8, "late": True}], ids=str)
+def test_other_architectures_learn_too(config: TrainingConfig, in_folder, options: dict):
+    run = in_folder(config, "other", samples=8, init=None, **options)
+    before, after = initial_network(run), train(run).network
+    architecture = after.architecture
+    assert {key: getattr(architecture, key) for key in options} == options
+    assert architecture.rates == ((12, 24, 36) if architecture.output_stride == 8 else (6, 12, 18))
+    moved = {
+        key.split(".")[0] for key, value in after.named_parameters() if not torch.equal(value, before.state_dict()[key])
+    }
+    assert "head" in moved
+    assert ("prompts" in moved) == architecture.late
+
+
+def test_a_model_keeps_its_architecture(config: TrainingConfig):
+    for options in ({"late": True}, {"stages": 4}):
+        with pytest.raises(InputError, match="keeps its architecture"):
+            dataclasses.replace(config, init="default", **options)
+    with pytest.raises(InputError, match="1 to 4 stages"):
+        dataclasses.replace(config, init=None, stages=5)
+
+
 def test_learning_rate(config: TrainingConfig):
     rates = [learning_rate(config, step) for step in range(25)]
     assert rates[0] < rates[1] == pytest.approx(config.lr)
