@@ -39,7 +39,13 @@ class Minimum:
 
 
 def minimise(
-    function: Function, start: Tensor, *, evaluations: int, every: int, pause: Callable[[], object] = lambda: None
+    function: Function,
+    start: Tensor,
+    *,
+    evaluations: int,
+    every: int,
+    decisive: bool = False,
+    pause: Callable[[], object] = lambda: None,
 ) -> Minimum:
     """Minimise a function by L-BFGS with backtracking, all decisions made on the device.
 
@@ -54,6 +60,8 @@ def minimise(
     every : int
         The host asks only after so many evaluations whether it is over; what is evaluated beyond that counts for
         nothing.
+    decisive : bool, optional
+        Whether what is good enough is the best, even if what came before it had a lower value.
     pause : callable, optional
         Called as often; what it raises ends the minimisation.
     """
@@ -72,7 +80,7 @@ def minimise(
         values.append(tried)
         norms.append(torch.where(over | enough, 0, its_gradient.norm()))
         lasting.append(~over)
-        better = (tried < least) & ~over
+        better = ((tried < least) | (enough & decisive)) & ~over
         best, least = torch.where(better, trial, best), torch.where(better, tried, least)
         over = over | enough
         if step is None:

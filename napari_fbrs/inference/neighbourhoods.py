@@ -38,17 +38,18 @@ class Neighbourhoods:
     def __init__(self, network: InteractiveNetwork, features: Features, masks: ClickMasks) -> None:
         squares = masks.patches
         lengths = [len(square) for square in squares]
-        pixels, first = np.unique(np.concatenate(squares), axis=0, return_index=True)
+        pixels, first = _different(np.concatenate(squares), features.size)
         self.masks = masks.at(pixels)
-        maps = np.array(features.x.shape[2:])
-        corners, weights = _corners(pixels[:, 1:], np.array(features.size), maps)
-        starts, side = _windows(squares, lengths, features, maps)
-        if len(starts) * side.prod() >= features.x.shape[0] * maps.prod():
+        maps = (features.x.shape[2], features.x.shape[3])
+        corners, weights = _corners(pixels[:, 1:], np.array(features.size), np.array(maps))
+        starts, side = _windows(squares, lengths, features, np.array(maps))
+        if len(starts) * side.prod() >= features.x.shape[0] * np.prod(maps):
             windows, own = np.unique(pixels[:, 0], return_inverse=True)
-            starts, side = np.pad(windows[:, None], ((0, 0), (0, 2))), maps
+            starts, side = np.pad(windows[:, None], ((0, 0), (0, 2))), np.array(maps)
         else:
-            starts, of_window = np.unique(starts, axis=0, return_inverse=True)
-            own = of_window.ravel()[np.repeat(np.arange(len(squares)), lengths)[first]]
+            whose = np.repeat(np.arange(len(squares)), lengths)[first]
+            starts, own = _different(starts, maps, inverse=True)
+            own = own[whose]
         corners = corners - starts[own][:, None, 1:]
         flat = (own[:, None] * side[0] + corners[..., 0]) * side[1] + corners[..., 1]
         device = features.x.device
@@ -56,11 +57,36 @@ class Neighbourhoods:
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(device)
         self.windows = len(starts)
         self.positions = int(len(starts) * side.prod())
+        self._places = _places(starts, side, device)
         self._decode = network.near(features, starts, (int(side[0]), int(side[1])))
 
     def logits(self, scale: Tensor, bias: Tensor) -> Tensor:
         """Return the logits at the pixels that `masks` is of."""
         return (self._decode(scale, bias).flatten()[self._index] * self._weights).sum(dim=1)
+
+    def put(self, logits: Tensor, scale: Tensor, bias: Tensor) -> None:
+        """Write what the windows say into a map, shape (B, 1, h, w), that was decoded in fewer bits.
+
+        So the mask is right where the optimisation found it right.
+        """
+        half, rows, columns = self._places
+        logits[:, 0].index_put_((half, rows, columns), self._decode(scale, bias)[:, 0].to(logits))
+
+
+def _different(
+    places: _Ints, extents: tuple[int, int], *, inverse: bool = False
+) -> tuple[_Ints, _Ints]:
+    """Return the different ones of places (half, row, column), and where each is first, or which each is."""
+    code = (places[:, 0] * extents[0] + places[:, 1]) * extents[1] + places[:, 2]
+    _, first, which = np.unique(code, return_index=True, return_inverse=True)
+    return places[first], which.ravel() if inverse else first
+
+
+def _places(starts: _Ints, side: _Ints, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return half, rows and columns of the positions of windows, to index a map with."""
+    half, row, column = torch.from_numpy(starts).to(device).T
+    rows, columns = (torch.arange(int(extent), device=device) for extent in side)
+    return half[:, None, None], (row[:, None] + rows)[:, :, None], (column[:, None] + columns)[:, None, :]
 
 
 def _windows(squares: Sequence[_Ints], lengths: Sequence[int], features: Features, maps: _Ints) -> tuple[_Ints, _Ints]:

@@ -20,6 +20,7 @@ _EPSILON = 1e-5
 _RADIUS = 1
 _STROKE_WEIGHT = 36  # pixels, or a click made after a long stroke would count for nothing
 _TILE = 8  # pixels; the sides of what a stroke is cut into
+_SQUARE = np.array([(0, row, column) for row in range(-_RADIUS, _RADIUS + 1) for column in range(-_RADIUS, _RADIUS + 1)])
 _MASKS = ("positive", "negative", "_positive_pixels", "_negative_pixels", "_positive_strokes", "_negative_strokes")
 
 
@@ -52,9 +53,8 @@ class ClickMasks:
         device: torch.device,
         strokes: Sequence[tuple[npt.NDArray[np.int64], bool]] = (),
     ) -> None:
-        masks = torch.zeros((2, 2 if flip else 1, 1, *size))
-        pixels = torch.zeros_like(masks)
-        self._size = size
+        masks = np.zeros((2, 2 if flip else 1, *size), dtype=np.float32)
+        pixels, drawn = np.zeros_like(masks), np.zeros_like(masks)
         self.patches: list[npt.NDArray[np.int64]] = []  # half, row, column of pixels close together, shape (N, 3)
         for click in clicks:
             if not (0 <= click.row < size[0] and 0 <= click.column < size[1]):
@@ -63,31 +63,20 @@ class ClickMasks:
                 # Less than a pixel before the end may be rounded to it.
                 centre = half, min(round(click.row), size[0] - 1), min(max(round(column), 0), size[1] - 1)
                 sign = 0 if click.positive else 1
-                square = self._square(centre)
-                masks[sign, :, 0][tuple(square.T)] = 1
-                pixels[sign, :, 0][centre] = 1
+                square = _square(centre, size)
+                masks[sign, *square.T] = 1
+                pixels[sign, *centre] = 1
                 self.patches.append(square)
-        drawn = torch.zeros_like(masks)
         for covered, positive in strokes:
             sign, weight = 0 if positive else 1, min(1.0, _STROKE_WEIGHT / max(1, len(covered)))
             for half, part in enumerate([covered, (0, size[1] - 1) + covered * (1, -1)][: 1 + flip]):
-                where = (half, *torch.from_numpy(part.T))
-                masks[sign, :, 0][where] = masks[sign, :, 0][where].clamp(min=weight)
-                drawn[sign, :, 0][where] = 1
+                where = (sign, half, *part.T)
+                masks[where] = masks[where].clip(min=weight)
+                drawn[where] = 1
                 self.patches += _tiles(np.insert(part, 0, half, axis=1))
-        self.positive, self.negative = masks.to(device)
-        self._positive_pixels, self._negative_pixels = pixels.to(device)
-        self._positive_strokes, self._negative_strokes = drawn.to(device)
-
-    def _square(self, centre: tuple[int, int, int]) -> npt.NDArray[np.int64]:
-        """Return half, row and column, shape (N, 3), of the pixels around a click's; fewer at the border."""
-        half, row, column = centre
-        rows, columns = (
-            np.arange(max(0, middle - _RADIUS), min(extent, middle + _RADIUS + 1))
-            for middle, extent in zip((row, column), self._size, strict=True)
-        )
-        grid = np.meshgrid([half], rows, columns, indexing="ij")
-        return np.stack([axis.ravel() for axis in grid], axis=1)
+        self.positive, self.negative = torch.from_numpy(masks[:, :, None]).to(device)
+        self._positive_pixels, self._negative_pixels = torch.from_numpy(pixels[:, :, None]).to(device)
+        self._positive_strokes, self._negative_strokes = torch.from_numpy(drawn[:, :, None]).to(device)
 
     def at(self, pixels: npt.NDArray[np.int64]) -> ClickMasks:
         """Return the same for some pixels only (half, row and column, shape (N, 3)): masks of shape (N,)."""
@@ -119,6 +108,13 @@ class ClickMasks:
             probability >= THRESHOLD, self._negative_strokes
         )
         return _on_their_sides(probability, self.positive > 0, self.negative > 0), pixels & strokes
+
+
+def _square(centre: tuple[int, int, int], size: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Return half, row and column, shape (N, 3), of the pixels around a click's; fewer at the border."""
+    square = _SQUARE + centre
+    inside: npt.NDArray[np.bool_] = ((square[:, 1:] >= 0) & (square[:, 1:] < size)).all(axis=1)
+    return square[inside]
 
 
 def _on_their_sides(probability: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

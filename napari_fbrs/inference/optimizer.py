@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from napari_fbrs.errors import CancelledError, PredictionError
 from napari_fbrs.inference.lbfgs import minimise
 from napari_fbrs.inference.neighbourhoods import Neighbourhoods
 from napari_fbrs.inference.objective import THRESHOLD, ClickMasks, regularisation
-from napari_fbrs.models.network import Features, InteractiveNetwork
+from napari_fbrs.models.network import Features, InteractiveNetwork, resize
 
 _UNCHANGED_IOU = 0.99
 _UNCHANGED = 0.02  # of probabilities at the clicks
@@ -80,6 +81,13 @@ class Objective:
     local : bool, optional
         Whether to decode only what the clicks depend on, where the network can; it is then good enough once the pixels
         clicked are right, or (unless it insists) hardly change, whatever the mask does.
+
+    Attributes
+    ----------
+    decisive : bool
+        Whether what is good enough is the answer, even if what came before it had a lower loss.
+    settled : bool
+        Whether such an answer has been found.
     """
 
     def __init__(
@@ -97,6 +105,8 @@ class Objective:
         self._near = Neighbourhoods(network, features, masks) if can else None
         self._masks = self._near.masks if self._near else masks
         self._last: Tensor | None = None
+        self.decisive = insist and self._near is not None
+        self.settled = False
         self.best: tuple[float, Variables] | None = None
         self.evaluations: list[Evaluation] = []
 
@@ -114,6 +124,15 @@ class Objective:
         """Return the logits of the whole map, shape (B, 1, rows, columns), with these variables."""
         return self._network.decode(self._features, *self._modulation(values))
 
+    def final_logits(self, values: Tensor) -> Tensor:
+        """Return the logits of the whole map; at the clicks they are those that were optimised, to the last bits."""
+        if self._near is None or self._features.x.dtype != torch.bfloat16:
+            return self.logits(values)
+        modulation = values.chunk(2)
+        logits = self._network.logits(self._features, *modulation)
+        self._near.put(logits, *modulation)
+        return resize(logits, self._features.size)
+
     def _modulation(self, values: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return variables as scale and bias."""
         x = self._features.x
@@ -128,10 +147,11 @@ class Objective:
         self.stop_if_cancelled()
         values = torch.from_numpy(x.astype(np.float32)).to(self.device).requires_grad_()
         loss, probability = self._loss(values)
-        value = float(loss.detach())
-        if math.isfinite(value) and (self.best is None or value < self.best[0]):
+        value, enough = float(loss.detach()), bool(self._good_enough(probability))
+        self.settled = self.decisive and enough
+        if math.isfinite(value) and (self.settled or self.best is None or value < self.best[0]):
             self.best = (value, x.astype(np.float32))
-        if bool(self._good_enough(probability)):
+        if enough:
             gradient = np.zeros_like(x)
         else:
             (derivative,) = torch.autograd.grad(loss, values)
@@ -194,15 +214,36 @@ def optimise(objective: Objective, start: Variables) -> Optimum:
 
 def optimise_with_scipy(objective: Objective, start: Variables) -> Optimum:
     """Minimise an objective with SciPy's L-BFGS-B, with the published settings; see `optimise`."""
-    optimize.fmin_l_bfgs_b(
-        objective, start.astype(np.float64), m=20, factr=0, pgtol=1e-8, maxfun=_EVALUATIONS, maxiter=40
-    )
+    with suppress(_Settled):
+        optimize.fmin_l_bfgs_b(
+            _until_settled(objective),
+            start.astype(np.float64),
+            m=20,
+            factr=0,
+            pgtol=1e-8,
+            maxfun=_EVALUATIONS,
+            maxiter=40,
+        )
     if objective.best is None:
         raise PredictionError(_NO_NUMBER)
     _, variables = objective.best
     with torch.no_grad():
-        logits = objective.logits(torch.from_numpy(variables).to(objective.device))
+        logits = objective.final_logits(torch.from_numpy(variables).to(objective.device))
     return Optimum(logits, variables, tuple(objective.evaluations))
+
+
+class _Settled(Exception):  # noqa: N818 - not an error
+    """The answer has been found; a gradient of zeros alone would not end a line search."""
+
+
+def _until_settled(objective: Objective) -> Callable[[npt.NDArray[np.float64]], tuple[float, npt.NDArray[np.float64]]]:
+    def evaluate(x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        value, gradient = objective(x)
+        if objective.settled:
+            raise _Settled
+        return value, gradient
+
+    return evaluate
 
 
 def optimise_on_device(objective: Objective, start: Variables) -> Optimum:
@@ -212,10 +253,11 @@ def optimise_on_device(objective: Objective, start: Variables) -> Optimum:
         torch.from_numpy(start).to(objective.device),
         evaluations=_EVALUATIONS,
         every=_UNASKED if objective.device.type == "cuda" else 1,
+        decisive=objective.decisive,
         pause=objective.stop_if_cancelled,
     )
     with torch.no_grad():
-        logits = objective.logits(minimum.x)
+        logits = objective.final_logits(minimum.x)
     if not math.isfinite(float(minimum.value)):
         raise PredictionError(_NO_NUMBER)
     told = torch.stack((minimum.values, minimum.norms), dim=1).tolist()

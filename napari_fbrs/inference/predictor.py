@@ -541,7 +541,11 @@ class Predictor:
         half = self._half and min(batch.shape[2:]) >= _LEAST_FOR_HALF
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             features = self._network.embed(batch, coordinates, cut, mask)
-        return replace(features, x=features.x.float(), aside=tuple(tensor.float() for tensor in features.aside))
+        features = replace(features, x=features.x.float(), aside=tuple(tensor.float() for tensor in features.aside))
+        if not self.settings.local:
+            return features
+        ahead = self._network.ahead(features)
+        return replace(ahead, x=ahead.x.bfloat16()) if half and ahead.ahead else ahead
 
     def _carries_over(self, previous: State, crop: Crop) -> bool:
         """Return whether variables still mean the same: a bias of pixels does not in another crop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from napari_fbrs.models.guide import Guide, guiding_maps
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate, resize
 from napari_fbrs.models.prompts import Prompts
 from napari_fbrs.models.resnet import BACKBONES, OUTPUT_STRIDES, ResNet
-from napari_fbrs.models.windows import Decode, Starts, WindowedChain
+from napari_fbrs.models.windows import Decode, SeparableChain, Starts
 
 _SKIP_CHANNELS = 32
 _MAX_CHANNELS = 4096
@@ -147,8 +147,19 @@ class DeepLab(InteractiveNetwork):
 
     def near(self, features: Features, starts: Starts, side: tuple[int, int]) -> Decode:
         """Return what gives the logits in some windows of the map alone; see `InteractiveNetwork.near`."""
-        chain = [] if features.cut is Cut.C else self.feature_extractor.head.chain()
-        return WindowedChain(features.x, [*chain, *self.head.chain()], starts, side)
+        features = self.ahead(features)
+        return self._chain(features.cut).near(features.x, starts, side)
+
+    def ahead(self, features: Features) -> Features:
+        """Return features with the first depthwise convolution done; see `InteractiveNetwork.ahead`."""
+        if features.ahead or self.reach(features.cut) is None:
+            return features
+        return replace(features, x=self._chain(features.cut).ahead(features.x), ahead=True)
+
+    def _chain(self, cut: Cut) -> SeparableChain:
+        """Return what follows a cut in the decoder."""
+        first = [] if cut is Cut.C else self.feature_extractor.head.chain()
+        return SeparableChain([*first, *self.head.chain()])
 
     def folded(self) -> DeepLab:
         """Return a copy for prediction, whose batch norms are in its convolutions."""
@@ -160,6 +171,8 @@ class DeepLab(InteractiveNetwork):
 
     def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
         """Return logits from features; see `InteractiveNetwork.head_logits`."""
+        if features.ahead:
+            return self._chain(features.cut).whole(features.x, scale, bias)
         x = modulate(features.x, scale, bias)
         if features.cut is Cut.A:
             x = self.feature_extractor.pool(x, *features.aside)

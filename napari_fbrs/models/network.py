@@ -47,12 +47,15 @@ class Features:
         Where they were taken.
     size : tuple of int
         Rows and columns of the network's input, and of the logits.
+    ahead : bool
+        Whether what is linear in scale and bias has been done with `x`; see `InteractiveNetwork.ahead`.
     """
 
     x: Tensor
     aside: tuple[Tensor, ...]
     cut: Cut
     size: tuple[int, int]
+    ahead: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -162,6 +165,13 @@ class InteractiveNetwork(nn.Module, ABC):
         """Return how far, in positions of the features, what decides a logit lies from it; None: anywhere."""
         del cut
         return None
+
+    def ahead(self, features: Features) -> Features:
+        """Return features with what is linear in scale and bias done, where there is such; they are decoded alike.
+
+        In bfloat16 the map is decoded in it, while windows (`near`) are always decoded in the network's own dtype.
+        """
+        return features
 
     def near(self, features: Features, starts: Starts, side: tuple[int, int]) -> Decode:
         """Return what gives the logits in some windows of the map alone; only at cuts that have a `reach`.

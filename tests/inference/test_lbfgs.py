@@ -96,3 +96,15 @@ def test_a_pause_can_end_it():
 
     with pytest.raises(CalledError):
         minimise(with_gradient(rosenbrock), torch.zeros(2), evaluations=5, every=1, pause=pause)
+
+
+@pytest.mark.parametrize("decisive", [False, True])
+def test_what_is_good_enough_may_be_the_best_whatever_its_value(decisive: bool):
+    values = iter([5.0, 1.0, 3.0, 0.5])
+
+    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value = next(values)
+        return torch.tensor(value), torch.ones(1), torch.tensor(value == 3)
+
+    found = minimise(function, torch.zeros(1), evaluations=4, every=10, decisive=decisive)
+    assert float(found.value) == (3 if decisive else 1)

@@ -246,3 +246,27 @@ def test_on_the_device_it_can_be_called_off_and_fails_alike():
         optimise_on_device(objective, start(2))
     with pytest.raises(PredictionError, match="not a number"):
         optimise_on_device(Objective(Sum(math.nan), features, masks), start(2))
+
+
+class Scripted(Objective):
+    """An objective whose third evaluation meets the clicks, at a higher loss than the second."""
+
+    def __init__(self) -> None:
+        features = features_of(torch.full(SIZE, 3.0))
+        super().__init__(LocalSum(), features, masks_of(Click(5, 5, positive=False)), insist=True, local=True)
+        self._script = iter([(5.0, False), (1.0, False), (3.0, True), (0.5, False)])
+
+    def _loss(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, self._enough = next(self._script)
+        return loss + 0 * values.sum() + values[0] - values[0].detach(), values.detach()
+
+    def _good_enough(self, probability: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(self._enough)
+
+
+@pytest.mark.parametrize("solve", [optimise_with_scipy, optimise_on_device])
+def test_an_answer_that_meets_the_clicks_is_kept_and_ends_it(solve):
+    objective = Scripted()
+    optimum = solve(objective, start(1))
+    assert [round(evaluation.loss, 3) for evaluation in optimum.evaluations] == [5, 1, 3]
+    assert optimum.evaluations[-1].gradient_norm == 0
