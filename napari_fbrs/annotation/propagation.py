@@ -1,32 +1,26 @@
-"""From a refined slice to its neighbours: each starts from the mask, the scales and the biases of the one before."""
+"""From a refined slice to its neighbours: scales and biases learn its mask, and find the object again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
 
 from napari_fbrs.annotation.history import Base, Place, Refinement
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import PlaneMask
 from napari_fbrs.annotation.session import Result, Session
-from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError
-from napari_fbrs.inference.correction import middle, state_from
+from napari_fbrs.inference.following import Follower
 from napari_fbrs.inference.optimizer import Variables
-from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import Prediction, Predictor
-
-Mask = npt.NDArray[np.bool_]
+from napari_fbrs.inference.plane import Plane
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.zoom import bounding_box
 
 ENDED = 0.35  # confidence below which the object is taken to have ended
 DOUBTFUL = 0.7  # confidence below which a slice is to be checked
 _SHRUNK = 0.15  # of the area before, below which the object is taken to have ended
-_AROUND = 0.6  # of the mask's size (the root of its area): how far outside the negative clicks derived from it lie
-_SURE, _POSSIBLE = 0.7, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +34,7 @@ class Slice:
     mask : PlaneMask
         Never empty.
     variables : ndarray of float32 or None
-        Scales and biases optimised there.
+        Scales and biases it was found with.
     confidence : float
         In [0, 1]: how sure the network is, times how much the same it sees when it is not shown the mask before,
         in relation to that on the slice it all started from.
@@ -50,30 +44,6 @@ class Slice:
     mask: PlaneMask
     variables: Variables | None
     confidence: float
-
-
-def derived_clicks(mask: PlaneMask, shape: tuple[int, int]) -> list[Click]:
-    """Return clicks that say where an object is: in the middle of its mask, and around it.
-
-    Parameters
-    ----------
-    mask : PlaneMask
-        Not empty.
-    shape : tuple of int
-        Rows and columns of the plane.
-    """
-    pixels, crop = mask.pixels, mask.crop
-    row, column = middle(pixels)
-    centre = row + crop.row_min, column + crop.column_min
-    reach = max(2, round(_AROUND * float(np.sqrt(np.count_nonzero(pixels)))))
-    around = [
-        (crop.row_min - reach, centre[1]),
-        (crop.row_max + reach, centre[1]),
-        (centre[0], crop.column_min - reach),
-        (centre[0], crop.column_max + reach),
-    ]
-    outside = [Click(*at, positive=False) for at in around]
-    return [Click(*centre), *(click for click in outside if click.inside(shape))]
 
 
 class Propagation:
@@ -145,17 +115,19 @@ class Propagation:
         cancelled : callable, optional
             When it answers True, `CancelledError` is raised.
         """
-        mask, variables = self._mask, self._variables(cancelled)
-        _, surest, _ = self._look(self._start, mask, variables, cancelled)
+        follower, threshold, mask = Follower(self._predictor, cancelled), self._refinement.threshold, self._mask
+        plane = self._plane(self._start)
+        variables = follower.learn(plane, mask.crop, mask.pixels) if self._carry else None
+        surest = follower.find(plane, mask.crop, mask.pixels, variables, threshold).sureness
         for at in slices:
             place = self._at(at)
-            pixels, sureness, following = self._look(place, mask, variables, cancelled)
-            confidence = min(1.0, sureness / surest) if surest else sureness
-            ended = np.count_nonzero(pixels) < max(1, _SHRUNK * np.count_nonzero(mask.pixels)) or confidence < ENDED
-            found = PlaneMask.of_plane(pixels)
-            if ended or found is None:
+            seen = follower.find(self._plane(place), mask.crop, mask.pixels, variables, threshold)
+            confidence = min(1.0, seen.sureness / surest) if surest else seen.sureness
+            box = bounding_box(seen.mask, seen.crop)
+            shrunk = np.count_nonzero(seen.mask) < _SHRUNK * np.count_nonzero(mask.pixels)
+            if box is None or shrunk or confidence < ENDED:
                 return
-            mask, variables = found, following
+            mask = PlaneMask.pack(box, seen.mask[box.within(seen.crop).slices])
             yield Slice(place, mask, variables, confidence)
 
     @property
@@ -171,25 +143,8 @@ class Propagation:
         position[self._along] = index
         return Place(self._start.object, PlaneIndex(tuple(position), self._start.plane.axes))
 
-    def _variables(self, cancelled: Callable[[], bool]) -> Variables | None:
-        """Return the scales and biases of the slice it starts from."""
-        if not self._carry:
-            return None
-        if not self._refinement.asking:
-            return self._refinement.base.variables if self._refinement.base else None
-        prediction = self._session.compute(self._start, self._refinement, cancelled).prediction
-        return prediction.state.variables if prediction else None
-
-    def _look(
-        self, place: Place, before: PlaneMask, variables: Variables | None, cancelled: Callable[[], bool]
-    ) -> tuple[Mask, float, Variables | None]:
-        """Return the object on a slice, given its mask on the one before; how sure that is; scales and biases."""
-        plane = self._session.image.plane(place.plane, self._refinement.limits)
-        clicks, state = derived_clicks(before, plane.shape), state_from(before.crop, before.pixels, variables)
-        guided = self._predictor.predict(plane, clicks, state, cancelled=cancelled)
-        alone = self._predictor.predict(plane, clicks, replace(state, prior=None), cancelled=cancelled)
-        pixels, others = (_touching(p.mask(self._refinement.threshold), before) for p in (guided, alone))
-        return pixels, _stability(guided) * _iou(pixels, others), guided.state.variables if self._carry else None
+    def _plane(self, place: Place) -> Plane:
+        return self._session.image.plane(place.plane, self._refinement.limits)
 
 
 def write(session: Session, slices: Sequence[Slice]) -> None:
@@ -215,21 +170,3 @@ def to_check(session: Session, object_: int) -> list[tuple[Place, float]]:
         if refinement.base is not None and refinement.base.confidence is not None and not refinement.clicks
     ]
     return sorted((pair for pair in doubtful if pair[1] < DOUBTFUL), key=lambda pair: pair[1])
-
-
-def _touching(pixels: Mask, before: PlaneMask) -> Mask:
-    """Return the connected parts of a mask that overlap the one before."""
-    parts, _ = ndimage.label(pixels)
-    there = before.within(Crop.whole((pixels.shape[0], pixels.shape[1])))
-    kept: Mask = np.isin(parts, np.setdiff1d(parts[there], [0]))
-    return kept
-
-
-def _stability(prediction: Prediction) -> float:
-    probability = prediction.network_probability
-    return float(np.count_nonzero(probability > _SURE)) / max(1.0, float(np.count_nonzero(probability > _POSSIBLE)))
-
-
-def _iou(a: Mask, b: Mask) -> float:
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0

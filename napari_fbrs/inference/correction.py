@@ -65,9 +65,9 @@ def corrected(
     """
     crop = crop_before.union(crop_after)
     old = np.zeros(crop.shape, dtype=bool)
-    old[_shifted(crop_before, crop).slices] = before
+    old[crop_before.within(crop).slices] = before
     new = old.copy()
-    new[_shifted(crop_after, crop).slices] = after
+    new[crop_after.within(crop).slices] = after
     return crop, old ^ _asked_for(old, new, crop, clicks)
 
 
@@ -83,9 +83,3 @@ def _asked_for(old: Mask, new: Mask, crop: Crop, clicks: Sequence[Click]) -> Mas
     wanted[0] = False
     asked: Mask = wanted[parts]
     return asked
-
-
-def _shifted(inner: Crop, outer: Crop) -> Crop:
-    """Return a crop in pixels of another one."""
-    row, column = outer.row_min, outer.column_min
-    return Crop(inner.row_min - row, inner.row_max - row, inner.column_min - column, inner.column_max - column)

@@ -13,7 +13,10 @@ import torch
 from napari_fbrs.errors import InputError
 from napari_fbrs.models.network import resize
 
+_COLOURS = 3
 _STRIP_PIXELS = 2**21  # input pixels averaged at a time: bounds the memory of a large plane
+
+Limits = tuple[float, ...]  # black and white; of several channels black and white of each in turn
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Crop:
             and other.column_max <= self.column_max
         )
 
+    def within(self, outer: Crop) -> Crop:
+        """Return it in pixels of another crop."""
+        row, column = outer.row_min, outer.column_min
+        return Crop(self.row_min - row, self.row_max - row, self.column_min - column, self.column_max - column)
+
     def union(self, other: Crop) -> Crop:
         """Return the smallest crop that contains both."""
         return Crop(
@@ -66,13 +74,15 @@ class Plane:
     Parameters
     ----------
     pixels : ndarray, shape (H, W), (H, W, 3) or (H, W, 4)
-        Grey, RGB or RGBA; never copied and never written to.
+        Grey, RGB or RGBA; never copied and never written to. With limits of its own for each of them, two or three
+        channels: red, green, blue.
     limits : tuple of float
-        Intensities shown as 0 and 1; what lies outside is clipped, NaN is 0.
+        Intensities shown as 0 and 1, of all pixels or of one channel after the other; what lies outside is clipped,
+        NaN is 0.
     """
 
     pixels: npt.NDArray[Any]
-    limits: tuple[float, float]
+    limits: Limits
     token: object = field(default_factory=object, repr=False)
 
     @property
@@ -112,21 +122,10 @@ class Plane:
 
     def _normalised(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return (rows, columns, 1 or 3) between 0 and 1; alpha shows the colour over black, as napari does."""
-        low, high = self.limits
-        wide: type[np.floating[Any]] = (
-            np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-        )
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        colour = np.nan_to_num(pixels[..., :3].astype(wide), nan=low, posinf=high, neginf=low)
-        # Halves, because the span of the widest limits is more than a float holds.
-        half_low, half_span = low / 2, high / 2 - low / 2
-        scaled = np.clip((colour / 2 - half_low) / half_span, 0, 1) if half_span > 0 else np.zeros_like(colour)
-        if pixels.shape[2] == 4:
-            alpha = pixels[..., 3:].astype(wide) / colour_range(pixels.dtype)
-            scaled = scaled * np.clip(np.nan_to_num(alpha), 0, 1)
-        normalised: npt.NDArray[np.float32] = scaled.astype(np.float32, copy=False)
-        return normalised
+        if len(self.limits) == 2:
+            return _normalised(pixels, self.limits[0], self.limits[1])
+        channels = [_normalised(pixels[..., i], *limits) for i, limits in enumerate(by_channel(self.limits))]
+        return np.concatenate((*channels, *[np.zeros_like(channels[0])] * (_COLOURS - len(channels))), axis=-1)
 
     def _averaged(self, pixels: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
         """Return the mean of each of `size` cells, a strip of rows at a time."""
@@ -145,15 +144,39 @@ class Plane:
         return np.concatenate(strips)
 
 
-def make_plane(image: npt.ArrayLike, limits: tuple[float, float] | None = None) -> Plane:
+def _normalised(pixels: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:
+    """Return (rows, columns, 1 or 3) between two limits that are 0 and 1."""
+    wide: type[np.floating[Any]] = (
+        np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+    )
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    colour = np.nan_to_num(pixels[..., :3].astype(wide), nan=low, posinf=high, neginf=low)
+    # Halves, because the span of the widest limits is more than a float holds.
+    half_low, half_span = low / 2, high / 2 - low / 2
+    scaled = np.clip((colour / 2 - half_low) / half_span, 0, 1) if half_span > 0 else np.zeros_like(colour)
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(wide) / colour_range(pixels.dtype)
+        scaled = scaled * np.clip(np.nan_to_num(alpha), 0, 1)
+    normalised: npt.NDArray[np.float32] = scaled.astype(np.float32, copy=False)
+    return normalised
+
+
+def by_channel(limits: Limits) -> list[tuple[float, float]]:
+    """Return black and white of each channel."""
+    return list(zip(limits[::2], limits[1::2], strict=True))
+
+
+def make_plane(image: npt.ArrayLike, limits: Limits | None = None) -> Plane:
     """Return a plane for prediction.
 
     Parameters
     ----------
     image : array_like, shape (H, W), (H, W, 3) or (H, W, 4)
-        Grey, RGB or RGBA, of any integer, float or boolean dtype.
+        Grey, RGB or RGBA, of any integer, float or boolean dtype. With limits for each of them, two or three channels.
     limits : tuple of float, optional
-        Intensities to be shown as black and white; see `default_limits` for what is taken otherwise.
+        Intensities to be shown as black and white, of all pixels or of one channel after the other; see
+        `default_limits` for what is taken otherwise.
 
     Raises
     ------
@@ -163,16 +186,20 @@ def make_plane(image: npt.ArrayLike, limits: tuple[float, float] | None = None) 
     pixels = np.asarray(image)
     if pixels.dtype.kind not in "buif":
         raise InputError(f"an image must hold numbers, this one holds {pixels.dtype}; convert it to float32")
-    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
+    channels = len(limits or ()) // 2
+    if channels > 1 and pixels.shape[2:] != (channels,):
+        raise InputError(f"limits of {channels} channels do not fit pixels of shape {pixels.shape}")
+    if channels < 2 and pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
         raise InputError(f"a plane must be (rows, columns) or (rows, columns, 3 or 4), got shape {pixels.shape}")
     if 0 in pixels.shape:
         raise InputError(f"the image is empty: shape {pixels.shape}")
     if limits is None:
         limits = default_limits(pixels, rgb=pixels.ndim == 3)
-    low, high = map(float, limits)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise InputError(f"contrast limits must be finite and in order, got {low} and {high}")
-    return Plane(pixels, (low, high))
+    limits = tuple(map(float, limits))
+    for low, high in by_channel(limits):
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise InputError(f"contrast limits must be finite and in order, got {low} and {high}")
+    return Plane(pixels, limits)
 
 
 def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float]:

@@ -380,6 +380,42 @@ class Predictor:
         state = State(crop or previous.crop, variables, box, prior, previous.expected, looked_at)
         return replace(prediction, state=state, packed=(threshold, np.packbits(mask)))
 
+    @property
+    def modulates(self) -> bool:
+        """Whether its variables are scales and biases of channels, which mean the same on other planes."""
+        cut = MODES[self.mode]
+        return cut is not None and not cut.is_input
+
+    def features(self, plane: Plane, crop: Crop, clicks: Sequence[Click], prior: Prior | None = None) -> Features:
+        """Return the network's features of a part of a plane, from memory where they are there.
+
+        Parameters
+        ----------
+        plane : Plane
+            From `prepare`.
+        crop : Crop
+            The part.
+        clicks : sequence of Click
+            What the network is told.
+        prior : Prior, optional
+            What else it is told, where it can be.
+        """
+        size = self._size(crop, zoomed=self.settings.zoom is not None)
+        timings = {"read": 0.0, "embed": 0.0}
+        return self._features(plane, crop, size, to_crop(shown(clicks), crop, size), timings, prior)
+
+    def logits(self, features: Features, scale: Tensor, bias: Tensor) -> Tensor:
+        """Return logits, shape (B, 1, rows, columns), of features with scales and biases; for gradients."""
+        return self._network.decode(features, scale, bias)
+
+    @torch.no_grad()
+    def decode(self, features: Features, variables: Variables | None = None) -> npt.NDArray[np.float32]:
+        """Return the probabilities, shape of the network's input, of features with scales and biases."""
+        if variables is None:
+            return self._probability(self._network.decode(features))
+        scale, bias = torch.from_numpy(variables).to(features.x.device).chunk(2)
+        return self._probability(self._network.decode(features, scale, bias))
+
     def replay(self, plane: Plane, clicks: ClickList, state: State | None = None) -> Iterator[Prediction]:
         """Yield the prediction after each round of clicks, each continuing from the one before.
 

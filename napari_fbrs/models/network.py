@@ -62,6 +62,11 @@ class Features:
         """Memory held, in bytes."""
         return sum(tensor.nbytes for tensor in (self.x, *self.aside))
 
+    @property
+    def unmirrored(self) -> Features:
+        """The first half of the batch: without that of the mirror image."""
+        return replace(self, x=self.x[:1], aside=tuple(tensor[:1] for tensor in self.aside))
+
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Return `x` (B, C, h, w) interpolated bilinearly to `size`, corners on corners."""

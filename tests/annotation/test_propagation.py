@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import DiscPredictor
+from fakes import BrightNetwork, model_of
 
+from napari_fbrs.annotation.history import Base, Refinement
 from napari_fbrs.annotation.labels import ArrayLabels, PlaneMask
-from napari_fbrs.annotation.propagation import Propagation, derived_clicks, to_check, write
+from napari_fbrs.annotation.propagation import Propagation, to_check, write
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import CancelledError, InputError
+from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.predictor import Predictor, PredictorSettings
 
 SHAPE = (9, 40, 50)
 
 
-class BrightPredictor(DiscPredictor):
-    """Sees what is bright around positive clicks; records the variables it starts from, and adds one to them."""
+def session_on(image: np.ndarray) -> Session:
+    """Return a session in which the network sees what is bright, and nothing else."""
+    predictor = Predictor(model_of(BrightNetwork()), settings=PredictorSettings(flip=False, zoom=None))
+    return Session(image, predictor, labels=ArrayLabels(np.zeros(image.shape, np.int32)))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.starts: list[float | None] = []
 
-    def predict(self, plane, clicks, state=None, *, cancelled=lambda: False):
-        prediction = super().predict(plane, clicks, state, cancelled=cancelled)
-        start = None if state is None or state.variables is None else float(state.variables[0])
-        self.starts.append(start)
-        prediction.network_probability[:] = (plane.pixels > 0) * 0.9
-        return prediction
+def disc(z: int, brightness: int = 200) -> np.ndarray:
+    rows, columns = np.indices(SHAPE[1:])
+    return (brightness * (np.hypot(rows - 20, columns - 15 - 2 * z) <= 6)).astype(np.uint8)
 
 
 @pytest.fixture
 def drifting() -> tuple[Session, np.ndarray]:
     """A disc that drifts to the right, on slices 1 to 6."""
     image = np.zeros(SHAPE, np.uint8)
-    rows, columns = np.indices(SHAPE[1:])
     for z in range(1, 7):
-        image[z] = 200 * (np.hypot(rows - 20, columns - 15 - 2 * z) <= 6)
-    session = Session(image, BrightPredictor(), labels=ArrayLabels(np.zeros(SHAPE, np.int32)))
-    return session, image > 0
+        image[z] = disc(z)
+    return session_on(image), image > 0
 
 
 def carried(session: Session, position: int, direction: int, **options) -> list:
@@ -62,23 +59,19 @@ def test_it_follows_the_object_until_it_ends_and_is_one_step(drifting):
     np.testing.assert_array_equal(session.labels.array == 1, truth)
 
 
-def test_each_slice_starts_from_the_variables_of_the_one_before(drifting):
-    session, _ = drifting
-    session.click(Click(20, 21), position=(3,))
-    session.click(Click(22, 21), position=(3,))
-    session.predictor.starts.clear()
+def test_scales_and_biases_learn_the_mask_and_find_it_again(drifting):
+    session, truth = drifting
+    for z in range(4, 7):
+        session.image.data[z] = disc(z, 110)  # less than half the range: nothing to a network left as it is
+    session.image.data[3] = disc(3, 110)
+    session.adopt(session.place((3,)), Refinement(base=Base(PlaneMask.of_plane(truth[3]))), None)
+    session.labels.array[3][truth[3]] = 1
     found = carried(session, 3, 1)
-    assert session.predictor.starts[::2][:4] == [
-        2,
-        2,
-        3,
-        4,
-    ]  # first the slice itself; every other prediction only checks
-    assert [float(f.variables[0]) for f in found] == [3, 4, 5]
-    session.predictor.starts.clear()
-    found = carried(session, 3, 1, carry=False)
-    assert set(session.predictor.starts) == {None}
-    assert [f.variables for f in found] == [None] * 3
+    assert [f.place.plane.position[0] for f in found] == [4, 5, 6]
+    for one in found:
+        np.testing.assert_array_equal(one.mask.within(Crop.whole(SHAPE[1:])), truth[one.place.plane.position[0]])
+        assert one.variables.shape == (6,)
+    assert carried(session, 3, 1, carry=False) == []
 
 
 def test_slices_with_clicks_are_where_it_stops(drifting):
@@ -109,8 +102,6 @@ def test_a_slice_reached_is_corrected_from_its_mask(drifting):
     write(session, carried(session, 3, 1))
     session.click(Click(3, 3), position=(5,))
     assert (session.labels.array[5][truth[5]] == 1).all()
-    base = session.refinement(session.place((5,))).base
-    assert base.variables is not None
     session.undo()
     np.testing.assert_array_equal(session.labels.array[5] == 1, truth[5])
 
@@ -145,13 +136,3 @@ def test_it_can_be_called_off(drifting):
     propagation = Propagation(session, session.place((3,)), 0)
     with pytest.raises(CancelledError):
         list(propagation.run(propagation.targets(1), lambda: True))
-
-
-def test_derived_clicks_lie_on_and_around_the_mask():
-    mask = np.zeros((40, 50), bool)
-    mask[0:12, 20:32] = True
-    clicks = derived_clicks(PlaneMask.of_plane(mask), mask.shape)
-    assert clicks[0].positive
-    assert len(clicks) == 4  # above it there is no image
-    for click in clicks:
-        assert mask[click.pixel] == click.positive

@@ -6,8 +6,36 @@ import numpy as np
 import pytest
 
 from napari_fbrs.clicks import Click
+from napari_fbrs.errors import CancelledError
+from napari_fbrs.inference.following import Sighting
 
 SHAPE = (7, 80, 100)
+
+
+class Follower:
+    """Finds the same mask on every plane, as long as the predictor's gate is open."""
+
+    sureness = 1.0
+    after = 1.0  # sureness on planes after the first
+
+    def __init__(self, predictor, cancelled):
+        self.predictor, self.cancelled = predictor, cancelled
+
+    def learn(self, *_known):
+        return None
+
+    def find(self, _plane, box, pixels, *_settings):
+        while not self.predictor.gate.wait(0.01):
+            if self.cancelled():
+                raise CancelledError("called off")
+        sighting = Sighting(box, pixels, self.sureness)
+        self.sureness = self.after
+        return sighting
+
+
+@pytest.fixture(autouse=True)
+def _followed_at_once(monkeypatch):
+    monkeypatch.setattr("napari_fbrs.annotation.propagation.Follower", Follower)
 
 
 @pytest.fixture
@@ -76,8 +104,7 @@ def test_without_a_mask_it_says_what_to_do(stack):
 
 
 def test_slices_to_check_are_listed_and_gone_to(stack, monkeypatch):
-    sureness = iter([1.0, 0.6, 0.6, 0.6])  # of the slice it starts from, and of those it comes to
-    monkeypatch.setattr("napari_fbrs.annotation.propagation._stability", lambda _prediction: next(sureness))
+    monkeypatch.setattr(Follower, "after", 0.6)
     carry(stack, "forward")
     box = stack.widget.propagation
     assert box.check.count() == 3
