@@ -26,10 +26,11 @@ from napari_fbrs.evaluation.measuring import (
 from napari_fbrs.evaluation.objects import Sample, sample_objects, truth_of
 from napari_fbrs.evaluation.record import Record, Task
 from napari_fbrs.evaluation.report import Result, Row, as_dict, require_plots, table, write_plot
-from napari_fbrs.evaluation.runner import Worker, run_all, torch_threads
+from napari_fbrs.evaluation.runner import Worker, run_all
 from napari_fbrs.evaluation.simulation import MAX_CLICKS, Run, replay
 from napari_fbrs.evaluation.worst import Case, page, worst
 from napari_fbrs.inference.predictor import DEFAULT_MODE, PredictorSettings
+from napari_fbrs.processes import torch_threads
 
 _WORST = 12  # cases shown of each data set
 _EPILOG = """\
