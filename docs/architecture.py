@@ -14,6 +14,7 @@ BEGIN, END = "<!-- drawn from the code by docs/architecture.py -->\n", "<!-- end
 ROOMS = (  # from above to below; what they do
     ("gui", "napari layers and Qt: the only room that imports napari"),
     ("cli", "the same work without a window"),
+    ("batching", "many images, in one process, several, or a cluster"),
     ("training", "models from labelled images"),
     ("evaluation", "how many clicks objects take, and how long"),
     ("samples", "pictures and clicks to try it with"),
@@ -23,6 +24,7 @@ ROOMS = (  # from above to below; what they do
     ("models", "networks, and what reads and writes their files"),
     ("strokes", "clicks that are more than a point"),
     ("clicks", "the words everyone uses"),
+    ("processes", "several processes for one kind of work"),
 )
 
 

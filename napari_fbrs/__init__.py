@@ -9,7 +9,9 @@ from napari_fbrs.errors import CancelledError, FBRSError, InputError, ModelFileE
 
 if TYPE_CHECKING:
     from napari_fbrs.annotation.replaying import replay
+    from napari_fbrs.annotation.segmenting import segment
     from napari_fbrs.annotation.session import Session
+    from napari_fbrs.batching.running import batch
     from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
     from napari_fbrs.models.zoo import load_model
     from napari_fbrs.strokes import Stroke
@@ -27,8 +29,10 @@ __all__ = [
     "PredictorSettings",
     "Session",
     "Stroke",
+    "batch",
     "load_model",
     "replay",
+    "segment",
 ]
 
 
@@ -40,8 +44,10 @@ def __getattr__(name: str) -> Any:
         "PredictorSettings": "napari_fbrs.inference.predictor",
         "Session": "napari_fbrs.annotation.session",
         "Stroke": "napari_fbrs.strokes",
+        "batch": "napari_fbrs.batching.running",
         "load_model": "napari_fbrs.models.zoo",
         "replay": "napari_fbrs.annotation.replaying",
+        "segment": "napari_fbrs.annotation.segmenting",
     }
     if name not in rooms:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

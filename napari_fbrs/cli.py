@@ -12,9 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -22,11 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from napari_fbrs.errors import FBRSError, InputError
 
 if TYPE_CHECKING:  # torch takes seconds to import: only where something is computed
-    from napari_fbrs.annotation.click_file import RecordedClick
-    from napari_fbrs.annotation.history import Place
-    from napari_fbrs.annotation.image import Image
-    from napari_fbrs.annotation.session import Result, Session
-    from napari_fbrs.inference.predictor import Predictor
+    pass
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -37,10 +31,12 @@ examples:
   napari-fbrs demo                                        see it at work on a photograph of coins
   napari-fbrs segment cells.tif --clicks clicks.csv -o labels.tif
   napari-fbrs replay cells.clicks.json -o labels.tif      the masks of a click record, computed again
+  napari-fbrs batch images -o masks --format masks        many images, each with its clicks beside it
   napari-fbrs export labels.tif --format masks -o masks   a mask of every object of every slice
   napari-fbrs models                                      which models there are, and where
 
-`napari-fbrs COMMAND --help` says more of each. Exit codes: 0, or 2 where something in the input must be mended.
+`napari-fbrs COMMAND --help` says more of each. Exit codes: 0; 1 where some images of a batch
+have failed; 2 where something in the input must be mended.
 """
 _SEGMENT_EXAMPLES = """\
 The clicks are a CSV file with the columns object,row,column,positive and, for a stack, plane:
@@ -106,6 +102,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_segment(commands)
     _add_replay(commands)
+    _add_batch(commands, named="batch" in arguments[:1])
     _add_demo(commands)
     _add_models(commands)
     _add_export(commands, named="export" in arguments[:1])
@@ -194,152 +191,25 @@ def _intensity(text: str) -> float:
 
 
 def _segment(args: argparse.Namespace) -> int:
-    from napari_fbrs.annotation.click_file import read_click_rows
-    from napari_fbrs.annotation.click_record import record_of, write_record
-    from napari_fbrs.annotation.image import Image
-    from napari_fbrs.annotation.image_file import check_label_file, read_image, write_labels
+    from napari_fbrs.annotation.segmenting import segment
 
-    rows = read_click_rows(args.clicks)
-    pixels, rgb = read_image(args.image)
-    image = Image(pixels, rgb=rgb)
-    _check_clicks(rows, image, args.clicks.name)
-    check_label_file(args.output, image.ndim, max(row.object for row in rows))
-    for path in filter(None, (args.output, args.record)):
-        _check_may_write(path, [args.image, args.clicks], overwrite=args.overwrite)
-    limits = _limits(args.contrast_limits, image)
-    work = _Work(image, _predictor(args), args.threshold, limits)
-    for report in work.run(rows):
-        say(report.line())
-    write_labels(args.output, work.labels)
+    segment(
+        args.image,
+        args.clicks,
+        output=args.output,
+        record=args.record,
+        overwrite=args.overwrite,
+        threshold=args.threshold,
+        contrast_limits=args.contrast_limits,
+        model=args.model,
+        mode=args.mode,
+        device=args.device,
+        progress=say,
+    )
     say(f"labels written to {args.output}")
     if args.record:
-        write_record(args.record, record_of(work.session, name=args.image.name, source=str(args.image.resolve())))
         say(f"click record written to {args.record}")
     return 0
-
-
-def _check_clicks(rows: Iterable[RecordedClick], image: Image, name: str) -> None:
-    """Raise an error that names the line of the first click that is not on the image."""
-    from napari_fbrs.strokes import Stroke
-
-    extents, plane = image.shape[:-2], (image.shape[-2], image.shape[-1])
-    for row in rows:
-        if len(row.plane) != len(extents):
-            raise InputError(
-                f"{name}, line {row.line}: an image of shape {image.shape} needs {len(extents)} plane "
-                f"index(es), found {len(row.plane)}; write them as {_plane_example(extents)}"
-            )
-        for at, extent in zip(row.plane, extents, strict=True):
-            if at >= extent:
-                raise InputError(
-                    f"{name}, line {row.line}: plane {at} is outside an image with planes 0 to {extent - 1}"
-                )
-        if not row.click.inside(plane):
-            if isinstance(row.click, Stroke):
-                raise InputError(
-                    f"{name}, line {row.line}: the stroke {row.click.text[:40]} leaves the image of "
-                    f"{plane[0]} x {plane[1]} pixels"
-                )
-            raise InputError(
-                f"{name}, line {row.line}: row {row.click.row:g}, column {row.click.column:g} is outside the image of "
-                f"{plane[0]} x {plane[1]} pixels"
-            )
-
-
-def _plane_example(extents: Sequence[int]) -> str:
-    return ";".join("0" for _ in extents) if extents else "nothing"
-
-
-def _check_may_write(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
-    if not output.parent.is_dir():
-        raise InputError(f"there is no folder {output.parent} to write {output.name} to")
-    if not output.exists():
-        return
-    if not overwrite:
-        raise InputError(f"{output} is there already; add --overwrite to replace it")
-    if any(output.samefile(path) for path in inputs):
-        raise InputError(f"{output} is what is read; give the labels another name")
-
-
-def _limits(given: Sequence[float] | None, image: Image) -> tuple[float, float] | None:
-    if given is None:
-        return image.limits()
-    if image.rgb:
-        raise InputError("--contrast-limits are for grey images, this one has colours")
-    low, high = given
-    if low >= high:
-        raise InputError(f"--contrast-limits must be in order, found {low:g} {high:g}")
-    return low, high
-
-
-def _predictor(args: argparse.Namespace) -> Predictor:
-    from napari_fbrs.inference.predictor import Predictor
-    from napari_fbrs.models.zoo import load_model
-
-    predictor = Predictor(load_model(args.model, args.device), args.mode)
-    say(f"model {predictor.model.name} on {predictor.model.device}, {predictor.mode}")
-    return predictor
-
-
-@dataclass
-class _Report:
-    """What became of an object."""
-
-    object: int
-    seconds: list[float] = field(default_factory=list)
-    last: dict[Place, Result] = field(default_factory=dict)
-    area: int = 0
-
-    def line(self) -> str:
-        """Return the report as one line."""
-        clicks = len(self.seconds)
-        unmet = sum(len(result.unmet) for result in self.last.values())
-        met = f"{unmet} not met" if unmet else "all met"
-        milliseconds = 1000 * statistics.median(self.seconds)
-        return (
-            f"object {self.object}: {clicks} click{'s' * (clicks > 1)}, {met}, {self.area} pixels, "
-            f"{milliseconds:.0f} ms a click"
-        )
-
-
-class _Work:
-    """Recorded clicks done one after the other."""
-
-    def __init__(
-        self, image: Image, predictor: Predictor, threshold: float = 0.5, limits: tuple[float, float] | None = None
-    ) -> None:
-        import numpy as np
-
-        from napari_fbrs.annotation.labels import ArrayLabels
-        from napari_fbrs.annotation.session import Session
-
-        self.labels = np.zeros(image.shape, dtype=np.int32)
-        self.session: Session = Session(image, predictor, labels=ArrayLabels(self.labels))
-        self._threshold = threshold
-        self._limits = limits
-
-    def run(self, rows: Sequence[RecordedClick]) -> Iterator[_Report]:
-        """Do the clicks in order; yield the report on each object after its last one."""
-        last = {row.object: number for number, row in enumerate(rows)}
-        reports = {row.object: _Report(row.object) for row in rows}
-        for number, row in enumerate(rows):
-            report = reports[row.object]
-            start = time.perf_counter()
-            result = self._do(row)
-            report.seconds.append(time.perf_counter() - start)
-            report.last[result.place] = result
-            if number == last[row.object]:
-                report.area = sum(int((self.labels[place.plane.position] == row.object).sum()) for place in report.last)
-                yield report
-
-    def _do(self, row: RecordedClick) -> Result:
-        from napari_fbrs.annotation.history import Refinement
-
-        self.session.object = row.object
-        place = self.session.place(row.plane)
-        clicks = self.session.refinement(place).clicks.added([row.click])
-        self.session.edit(place, Refinement(clicks, self._threshold, self._limits))
-        return self.session.update(place)
 
 
 # replay
@@ -378,20 +248,18 @@ def _add_replay(commands: Commands[_Parser]) -> None:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from napari_fbrs.annotation.click_record import read_record
-    from napari_fbrs.annotation.image import Image
-    from napari_fbrs.annotation.image_file import check_label_file, read_image, write_labels
-    from napari_fbrs.annotation.replaying import Predictors, find_image, recorded_device, replay
+    from napari_fbrs.annotation.replaying import replay
 
-    record = read_record(args.record)
-    path = args.image or find_image(record, args.record.parent)
-    check_label_file(args.output, len(record.image.shape), record.largest)
-    _check_may_write(args.output, [path, args.record], overwrite=args.overwrite)
-    pixels, rgb = read_image(path)
-    predictor_of = Predictors(args.device or recorded_device(record), args.model, anyway=args.anyway)
-    progress = _tell_masks if sys.stderr.isatty() else None
-    replayed = replay(record, Image(pixels, rgb=rgb), predictor_of, anyway=args.anyway, progress=progress)
-    write_labels(args.output, replayed.labels)
+    replayed = replay(
+        args.record,
+        args.image,
+        output=args.output,
+        overwrite=args.overwrite,
+        model=args.model,
+        device=args.device,
+        anyway=args.anyway,
+        progress=_tell_masks if sys.stderr.isatty() else None,
+    )
     for line in replayed.report():
         say(line)
     say(f"labels written to {args.output}")
@@ -401,6 +269,18 @@ def _replay(args: argparse.Namespace) -> int:
 def _tell_masks(done: int, total: int) -> None:
     end = "\n" if done == total else ""
     sys.stderr.write(f"\rmask {done} of {total}{end}")
+
+
+# batch
+
+
+def _add_batch(commands: Commands[_Parser], *, named: bool) -> None:
+    parser = commands.add_parser("batch", help="segment many images; resumable, in several processes or on a cluster")
+    if named:
+        from napari_fbrs.batching import command
+
+        command.add_arguments(parser)
+        parser.set_defaults(run=command.run)
 
 
 # demo
@@ -456,7 +336,6 @@ def _demo_to_files(args: argparse.Namespace) -> int:
     from skimage import data
 
     from napari_fbrs.annotation.click_file import read_click_rows
-    from napari_fbrs.annotation.image import Image
     from napari_fbrs.annotation.image_file import (
         write_labels,
         write_mask_png,
@@ -464,6 +343,7 @@ def _demo_to_files(args: argparse.Namespace) -> int:
         write_png,
         write_tiff,
     )
+    from napari_fbrs.annotation.segmenting import segment
     from napari_fbrs.samples.clicks import coins_clicks_path
 
     folder: Path = args.output
@@ -472,21 +352,22 @@ def _demo_to_files(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     image = data.coins()
     rows = read_click_rows(coins_clicks_path())
-    work = _Work(Image(image), _predictor(args))
-    reports = []
-    for report in work.run(rows):
-        reports.append(report)
-        say(report.line())
-    seconds = [second for report in reports for second in report.seconds]
+    segmented = segment(
+        image, coins_clicks_path(), model=args.model, mode=args.mode, device=args.device, progress=say
+    )  # fmt: skip
+    seconds = [second for report in segmented.objects for second in report.seconds]
     say(f"{len(seconds)} clicks: median {1000 * statistics.median(seconds):.0f} ms, first {1000 * seconds[0]:.0f} ms")
     probabilities = [
-        result.prediction.probability for report in reports for result in report.last.values() if result.prediction
+        result.prediction.probability
+        for report in segmented.objects
+        for result in report.last.values()
+        if result.prediction
     ]
     write_png(folder / "image.png", image)
-    write_labels(folder / "labels.png", work.labels)
-    write_mask_png(folder / "mask.png", work.labels > 0)
+    write_labels(folder / "labels.png", segmented.labels)
+    write_mask_png(folder / "mask.png", segmented.labels > 0)
     write_tiff(folder / "probability.tif", np.stack(probabilities))
-    write_overlay_png(folder / "overlay.png", image, work.labels, [row.click for row in rows])
+    write_overlay_png(folder / "overlay.png", image, segmented.labels, [row.click for row in rows])
     say(f"image.png, labels.png, mask.png, probability.tif and overlay.png written to {folder.resolve()}")
     return 0
 

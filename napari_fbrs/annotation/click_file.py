@@ -18,9 +18,10 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.clicks import Click, ClickList
@@ -31,8 +32,11 @@ COLUMNS = ("object", "row", "column", "positive")
 PLANE = "plane"
 STROKE = "stroke"
 MAX_OBJECT = 2**31 - 1  # what an int32 label image holds
+_LARGEST_FILE = 2**28  # bytes
 
 ClicksByPlace = dict[tuple[int, tuple[int, ...]], ClickList]
+Rows = TypeVar("Rows")
+Parse = Callable[[list[str], Iterator[tuple[int, Mapping[str, str]]], Path], Rows]
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,7 @@ def read_click_rows(path: Path) -> list[RecordedClick]:
     InputError
         If the file cannot be read; names the line.
     """
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin files with a BOM
-            rows = list(_rows(csv.reader(file, strict=True), Path(path).name))
-    except OSError as error:
-        raise InputError(f"cannot read clicks from {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    rows = read_table(path, _recorded_rows)
     if not rows:
         raise InputError(f"{path} holds no clicks; it needs a header {','.join(COLUMNS)} and a line for each click")
     return rows
@@ -136,20 +134,73 @@ def _text(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-def _rows(lines: Iterator[list[str]], name: str) -> Iterator[RecordedClick]:
-    header = [cell.strip().lower() for cell in next(lines, [])]
-    if header:
-        _check_header(header, name)
+def header_of(path: Path) -> list[str]:
+    """Return the names of the columns of a CSV file, in lower case; none where it cannot be read."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            return _names(next(csv.reader(file), []))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+def read_table(path: Path, parse: Parse[Rows]) -> Rows:
+    """Return what is made of the header and the rows of a CSV file.
+
+    Parameters
+    ----------
+    path : Path
+        File in UTF-8.
+    parse : callable
+        Given the names of the columns, an iterator of rows (the line's number, and cells by column) and the path.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a row has more or fewer cells than the header; names the line.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError(f"{path.name} is too large for a table of clicks")
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin files with a BOM
+            lines = csv.reader(file, strict=True)
+            header = _names(next(lines, []))
+            return parse(header, _cells(lines, header, path.name), path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
+
+
+def _names(header: list[str]) -> list[str]:
+    return [cell.strip().lower() for cell in header]
+
+
+def _cells(lines: Iterator[list[str]], header: list[str], name: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     for cells in lines:
         if any(cell.strip() for cell in cells):
             line = lines.line_num  # type: ignore[attr-defined]
             try:
-                yield _recorded(line, _by_column(header, cells))
+                yield line, _by_column(header, cells)
             except InputError as error:
                 raise InputError(f"{name}, line {line}: {error}") from error
 
 
-def _check_header(header: list[str], name: str) -> None:
+def _recorded_rows(
+    header: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]], path: Path
+) -> list[RecordedClick]:
+    if header:
+        _check_header(header, path.name)
+    found = []
+    for line, cells in rows:
+        try:
+            found.append(_recorded(line, cells))
+        except InputError as error:
+            raise InputError(f"{path.name}, line {line}: {error}") from error
+    return found
+
+
+def _check_header(header: Sequence[str], name: str) -> None:
     missing = [column for column in COLUMNS if column not in header]
     if missing:
         raise InputError(
@@ -171,10 +222,12 @@ def _by_column(header: list[str], cells: list[str]) -> dict[str, str]:
 
 
 def _recorded(line: int, cells: Mapping[str, str]) -> RecordedClick:
-    click = Click(_coordinate("row", cells), _coordinate("column", cells), _positive(cells["positive"]))
+    click = Click(
+        parse_number("row", cells["row"]), parse_number("column", cells["column"]), parse_positive(cells["positive"])
+    )
     if cells.get(STROKE):
         click = _stroke(cells[STROKE], click)
-    return RecordedClick(line, _object(cells["object"]), _plane(cells.get(PLANE, "")), click)
+    return RecordedClick(line, parse_object(cells["object"]), _plane(cells.get(PLANE, "")), click)
 
 
 def _stroke(text: str, click: Click) -> Stroke:
@@ -184,22 +237,24 @@ def _stroke(text: str, click: Click) -> Stroke:
         raise InputError(str(error)) from error
 
 
-def _object(text: str) -> int:
+def parse_object(text: str) -> int:
+    """Return the label of an object, or raise `InputError`."""
     number = _index(text)
     if number is None or not 1 <= number <= MAX_OBJECT:
         raise InputError(f"object must be a whole number from 1 to {MAX_OBJECT}, found {text!r}")
     return number
 
 
-def _coordinate(column: str, cells: Mapping[str, str]) -> float:
-    text = cells[column]
+def parse_number(column: str, text: str) -> float:
+    """Return a number that is finite, or raise `InputError`, which names the column."""
     # A plain decimal: float() alone would also take NaN, infinities and 1_000.
     if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text, re.ASCII) or math.isinf(float(text)):
         raise InputError(f"{column} must be a number, found {text!r}")
     return float(text)
 
 
-def _positive(text: str) -> bool:
+def parse_positive(text: str) -> bool:
+    """Return whether a click is positive, or raise `InputError`."""
     meanings = {"1": True, "true": True, "0": False, "false": False}
     if text.lower() not in meanings:
         raise InputError(f"positive must be 1, 0, true or false, found {text!r}")

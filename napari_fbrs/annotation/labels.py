@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +48,67 @@ class ArrayLabels:
     def write(self, indices: Indices, values: Values) -> None:
         """Set single pixels, given one index array an axis."""
         self.array[indices] = values
+
+
+class SparseLabels:
+    """A label image of which only the planes that have been written to are in memory.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the image; planes lie along the last two axes.
+    """
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self.shape = tuple(shape)
+        self._planes: dict[tuple[int, ...], Values] = {}
+
+    def read(self, index: tuple[Any, ...]) -> Values:
+        """Return the labels at an index of the nD array; only what spans several planes puts them all together."""
+        count = len(self.shape) - 2
+        leading, within = tuple(index[:count]), tuple(index[count:])
+        if all(isinstance(at, int | np.integer) for at in leading) and not isinstance(within[0], np.ndarray):
+            return np.asarray(self._seen(tuple(map(int, leading)))[within])
+        if isinstance(index[0], np.ndarray):
+            return self._pixels(leading, within)
+        whole = np.zeros(self.shape, dtype=self.dtype)
+        for position, plane in self._planes.items():
+            whole[position] = plane
+        return np.asarray(whole[index])
+
+    __getitem__ = read
+
+    def write(self, indices: Indices, values: Values) -> None:
+        """Set single pixels, given one index array an axis."""
+        rows, columns = indices[-2:]
+        for position, chosen in _by_plane(indices[:-2], len(rows)):
+            if position not in self._planes:
+                self._planes[position] = np.zeros(self.shape[-2:], dtype=self.dtype)
+            self._planes[position][rows[chosen], columns[chosen]] = values[chosen]
+
+    def _pixels(self, leading: Indices, within: Indices) -> Values:
+        rows, columns = within
+        found = np.zeros(len(rows), dtype=self.dtype)
+        for position, chosen in _by_plane(leading, len(rows)):
+            found[chosen] = self._seen(position)[rows[chosen], columns[chosen]]
+        return found
+
+    def _seen(self, position: tuple[int, ...]) -> Values:
+        """Return a plane to be read; one that nothing was written to takes no memory."""
+        there = self._planes.get(position)
+        return np.broadcast_to(self.dtype.type(0), self.shape[-2:]) if there is None else there
+
+
+def _by_plane(leading: Indices, count: int) -> Iterator[tuple[tuple[int, ...], npt.NDArray[np.bool_]]]:
+    """Yield the planes that some pixels lie on, and which of them lie there."""
+    positions = np.stack(leading, axis=1) if leading else np.zeros((count, 0), dtype=np.intp)
+    if len(positions) and (positions == positions[0]).all():  # the usual case
+        yield tuple(positions[0].tolist()), np.ones(count, dtype=bool)
+        return
+    for position in np.unique(positions, axis=0):
+        yield tuple(position.tolist()), (positions == position).all(axis=1)
 
 
 def slice_indices(at: tuple[int, ...], mask: npt.NDArray[np.bool_]) -> Indices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -56,3 +56,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             old.replace(path)
         for leftover in (temporary, old):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_may_write(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise `InputError` unless a file can be written, or replaced where that was asked for."""
+    if not output.parent.is_dir():
+        raise InputError(f"there is no folder {output.parent} to write {output.name} to")
+    if not output.exists():
+        return
+    if not overwrite:
+        raise InputError(f"{output} is there already; add --overwrite to replace it")
+    if any(output.samefile(path) for path in inputs):
+        raise InputError(f"{output} is what is read; give the labels another name")

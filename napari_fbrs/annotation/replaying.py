@@ -13,8 +13,10 @@ import numpy.typing as npt
 from napari_fbrs.annotation.click_record import Record, Recorded, compose, digest, plane_digest, read_record, versions
 from napari_fbrs.annotation.history import History
 from napari_fbrs.annotation.image import Image, PlaneIndex
-from napari_fbrs.annotation.image_file import read_image
+from napari_fbrs.annotation.image_file import check_label_file, write_labels
 from napari_fbrs.annotation.labels import PlaneMask, slice_indices
+from napari_fbrs.annotation.opening import is_image_path, open_image
+from napari_fbrs.annotation.output import check_may_write
 from napari_fbrs.annotation.recovery import fingerprint
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.errors import FBRSError, InputError, ModelFileError
@@ -124,9 +126,13 @@ class Predictors:
 
 def replay(
     record: Record | Path | str,
-    image: npt.ArrayLike | Image | None = None,
+    image: npt.ArrayLike | Image | Path | str | None = None,
     predictor_of: PredictorOf | None = None,
     *,
+    output: Path | str | None = None,
+    overwrite: bool = False,
+    model: str | Path | None = None,
+    device: str | None = None,
     anyway: bool = False,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Cancelled = lambda: False,
@@ -137,10 +143,18 @@ def replay(
     ----------
     record : Record or path
         What was recorded, or the file it is in.
-    image : array_like or Image, optional
+    image : array_like, Image or path, optional
         The image annotated; by default it is read from where the record says it lay, or from beside the record.
     predictor_of : callable, optional
-        Returns what predicts as recorded; `Predictors` by default.
+        Returns what predicts as recorded; `Predictors` of `model` and `device` by default.
+    output : path, optional
+        File to write the labels to: ``.tif``, or ``.png`` in 2D up to 65535.
+    overwrite : bool, optional
+        Replace that file if it is there.
+    model : str or Path, optional
+        Name or file of the model; found by its SHA-256 among those here by default.
+    device : str, optional
+        See `choose_device`; the one recorded by default, if it is here.
     anyway : bool, optional
         Go on where the image is another one of the same shape; and, by default, with the bundled model where the
         model recorded is not here.
@@ -170,18 +184,27 @@ def replay(
     >>> replayed.report()  # doctest: +SKIP
     ['12 masks, as recorded']
     """
-    folder = None if isinstance(record, Record) else Path(record).parent
+    source = None if isinstance(record, Record) else Path(record)
     record = record if isinstance(record, Record) else read_record(record)
     if image is None:
-        image = open_image(record, folder)
+        image = find_image(record, source.parent if source else None)
+    if output is not None:
+        check_label_file(Path(output), len(record.image.shape), record.largest)
+        inputs = [path for path in (image, source) if isinstance(path, str | Path)]
+        check_may_write(Path(output), map(Path, inputs), overwrite=overwrite)
+    if isinstance(image, str | Path):
+        image = open_image(image)
     elif not isinstance(image, Image):
         image = Image(image, rgb=record.image.rgb)
-    predictor_of = predictor_of or Predictors(recorded_device(record), anyway=anyway)
+    predictor_of = predictor_of or Predictors(device or recorded_device(record), model, anyway=anyway)
     check_image(record, image, anyway=anyway)
     masks = recompute(record, image, predictor_of, anyway=anyway, progress=progress, cancelled=cancelled)
     session = Session(image, predictor_of(record.methods_used[-1]))
     bring_back(session, record, masks)
-    return Replayed(session, record, different(record, masks))
+    replayed = Replayed(session, record, different(record, masks))
+    if output is not None:
+        write_labels(Path(output), replayed.labels)
+    return replayed
 
 
 def recorded_device(record: Record) -> str:
@@ -205,18 +228,12 @@ def find_image(record: Record, folder: Path | None = None) -> Path:
     source = record.image.source
     places = [] if source is None else [Path(source), *([folder / Path(source).name] if folder else [])]
     for path in places:
-        if path.is_file():
+        if is_image_path(path):
             return path
     raise InputError(
         f"the image of the record, {source or record.image.name or 'which has no name'}, is not there: say where it is "
         "(--image)"
     )
-
-
-def open_image(record: Record, folder: Path | None = None) -> Image:
-    """Return the image of a record, read from its file; see `find_image`."""
-    pixels, rgb = read_image(find_image(record, folder))
-    return Image(pixels, rgb=rgb)
 
 
 def check_image(record: Record, image: Image, *, anyway: bool = False) -> None:

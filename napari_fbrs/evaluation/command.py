@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib import metadata
@@ -26,10 +25,12 @@ from napari_fbrs.evaluation.measuring import (
 from napari_fbrs.evaluation.objects import Sample, sample_objects, truth_of
 from napari_fbrs.evaluation.record import Record, Task
 from napari_fbrs.evaluation.report import Result, Row, as_dict, require_plots, table, write_plot
-from napari_fbrs.evaluation.runner import Worker, run_all, torch_threads
+from napari_fbrs.evaluation.runner import Worker, run_all
 from napari_fbrs.evaluation.simulation import MAX_CLICKS, Run, replay
 from napari_fbrs.evaluation.worst import Case, page, worst
 from napari_fbrs.inference.predictor import DEFAULT_MODE, PredictorSettings
+from napari_fbrs.processes import torch_threads
+from napari_fbrs.progress import Progress
 
 _WORST = 12  # cases shown of each data set
 _EPILOG = """\
@@ -191,7 +192,7 @@ class Evaluation:
         left = [task for task in self._tasks() if task not in self._record.runs]
         if not left:
             return
-        progress = _Progress(len(left))
+        progress = Progress(len(left), "runs")
         with (
             self._record.open(),
             closing(run_all(self._setup, left, jobs=args.jobs, threads=args.threads, limit=args.clicks)) as finished,
@@ -266,29 +267,6 @@ class Evaluation:
             "clicks": str(args.clicks),
             "threads": str(args.threads),
         }
-
-
-class _Progress:
-    """How far it is, and how long it may take, where somebody is looking."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._start = total, 0, time.monotonic()
-        self._shown = sys.stderr.isatty()
-
-    def step(self) -> None:
-        """Count one run that is finished."""
-        self._done += 1
-        if self._shown:
-            left = (time.monotonic() - self._start) / self._done * (self._total - self._done)
-            line = f"{self._done} of {self._total} runs, {_duration(left)} left" if self._done < self._total else ""
-            sys.stderr.write(f"\r{line:<60}" + ("" if line else "\r"))
-            sys.stderr.flush()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _specs(args: argparse.Namespace) -> dict[str, DataSpec]:

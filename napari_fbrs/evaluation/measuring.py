@@ -14,12 +14,12 @@ from napari_fbrs.evaluation.baselines import BASELINES
 from napari_fbrs.evaluation.layouts import LAYOUTS, Pictures
 from napari_fbrs.evaluation.mosaics import Mosaics
 from napari_fbrs.evaluation.objects import Dataset
-from napari_fbrs.evaluation.runner import Cancelled
 from napari_fbrs.evaluation.simulation import Subject
 from napari_fbrs.evaluation.subjects import Predicting, published_settings
 from napari_fbrs.inference.predictor import MODES, Predictor, PredictorSettings
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.zoo import load_model
+from napari_fbrs.processes import Cancelled
 
 SUBJECTS = (*MODES, *BASELINES)
 ALL = "all"

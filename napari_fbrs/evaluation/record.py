@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from napari_fbrs.annotation.line_file import LineFile
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.objects import Sample
@@ -65,58 +65,33 @@ class Record:
 
     def __init__(self, path: Path | None, settings: Mapping[str, str], data: Mapping[str, str]) -> None:
         self.path, self._settings, self._data = path, dict(settings), dict(data)
-        self._whole = 0  # bytes up to the end of the last line that was written to its end
-        self._file: IO[str] | None = None
-        self.runs: dict[Task, Run] = dict(self._read(path)) if path and path.exists() else {}
+        self._lines = LineFile(path) if path else None
+        self.runs: dict[Task, Run] = dict(self._read(self._lines)) if self._lines else {}
 
     @contextmanager
     def open(self) -> Iterator[None]:
         """Open the file for `add`; what is left of a line cut off goes."""
-        if self.path is None:
+        if self._lines is None:
             yield
             return
-        with self._says_what_failed():
-            self._file = self.path.open("a", encoding="utf-8")
-        try:
-            with self._says_what_failed():
-                self._file.truncate(self._whole)
-            if self._whole == 0:
-                self._write({"kind": _KIND, "settings": self._settings})
+        with self._lines.open():
+            if self._lines.empty:
+                self._lines.add({"kind": _KIND, "settings": self._settings})
             yield
-        finally:
-            self._file.close()
-            self._file = None
 
     def add(self, task: Task, run: Run) -> None:
         """Take up a finished run, and write it down where the record is open."""
         self.runs[task] = run
-        self._write(asdict(task) | {"data": self._data[task.dataset]} | as_json(run))
+        if self._lines is not None:
+            self._lines.add(asdict(task) | {"data": self._data[task.dataset]} | as_json(run))
 
-    def _write(self, line: Mapping[str, Any]) -> None:
-        if self._file is not None:
-            with self._says_what_failed():
-                self._file.write(json.dumps(line) + "\n")
-                self._file.flush()
-
-    @contextmanager
-    def _says_what_failed(self) -> Iterator[None]:
+    def _read(self, file: LineFile) -> Iterator[tuple[Task, Run]]:
         try:
-            yield
-        except OSError as error:
-            raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error
-
-    def _read(self, path: Path) -> Iterator[tuple[Task, Run]]:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        self._whole = content.rfind(b"\n") + 1
-        lines = content[: self._whole].splitlines()
-        try:
+            lines = list(file.read())
             if lines:
-                self._check(json.loads(lines[0]))
+                self._check(lines[0])
             for line in lines[1:]:
-                yield self._parsed(json.loads(line))
+                yield self._parsed(line)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-import multiprocessing.connection
-import signal
-import threading
-import traceback
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event
 from typing import Protocol
 
-import torch
-
 from napari_fbrs.clicks import Click
-from napari_fbrs.errors import CancelledError, FBRSError
+from napari_fbrs.errors import CancelledError
 from napari_fbrs.evaluation.objects import Dataset, Truth, truth_of
 from napari_fbrs.evaluation.record import Task
 from napari_fbrs.evaluation.simulation import MAX_CLICKS, Mask, Person, Run, Subject, User, next_click, simulate
-
-Cancelled = Callable[[], bool]
+from napari_fbrs.processes import Cancelled, in_processes, torch_threads
 
 
 class Setup(Protocol):
@@ -35,10 +24,6 @@ class Setup(Protocol):
 
     def subject(self, name: str, dataset: str, cancelled: Cancelled) -> Subject:
         """Make what is measured on a data set."""
-
-
-class WorkerError(FBRSError):
-    """A process that did the work has ended by itself."""
 
 
 @dataclass
@@ -122,7 +107,11 @@ def run_all(
         If a process has ended by itself.
     """
     if jobs > 1 and len(tasks) > 1:
-        yield from _in_processes(setup, tasks, min(jobs, len(tasks)), threads, limit)
+        with closing(in_processes(_Begin(setup, limit), tasks, jobs=jobs, threads=threads)) as finished:
+            for task, result in finished:
+                if isinstance(result, Exception):
+                    raise result
+                yield task, result
         return
     worker = Worker(setup, limit)
     with torch_threads(threads):
@@ -130,92 +119,12 @@ def run_all(
             yield task, worker.run(task)
 
 
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Have torch use so many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass(frozen=True)
+class _Begin:
+    """Makes a worker in another process."""
 
+    setup: Setup
+    limit: int
 
-def _in_processes(
-    setup: Setup, tasks: Sequence[Task], jobs: int, threads: int, limit: int
-) -> Iterator[tuple[Task, Run]]:
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    waiting = iter(tasks)
-    processes, ends, busy = [], [], {}
-    try:
-        for task in itertools.islice(waiting, jobs):
-            here, there = context.Pipe()
-            ends.append(here)
-            busy[here] = task
-            process = context.Process(target=_serve, args=(there, setup, threads, limit, stop), daemon=True)
-            with _interrupts_ignored():
-                process.start()
-            processes.append(process)
-            there.close()
-            here.send(task)
-        while busy:
-            for end in multiprocessing.connection.wait(list(busy)):
-                assert isinstance(end, Connection)
-                task, result = busy.pop(end), _received(end)
-                following = next(waiting, None)
-                if following is not None:
-                    busy[end] = following
-                    end.send(following)
-                yield task, result
-    finally:
-        stop.set()
-        for end in ends:  # which tells the processes that there is no more to do
-            end.close()
-        for process in processes:
-            process.join()
-
-
-def _received(end: Connection) -> Run:
-    try:
-        result = end.recv()
-    except (EOFError, OSError) as error:
-        raise WorkerError(
-            "one of the processes has ended by itself, for want of memory perhaps; try again with fewer --jobs"
-        ) from error
-    if isinstance(result, Exception):
-        raise result
-    assert isinstance(result, Run)
-    return result
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start processes that leave Ctrl+C to this one: they inherit that it is ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _serve(end: Connection, setup: Setup, threads: int, limit: int, stop: Event) -> None:
-    """Do tasks as they come, until the other end closes."""
-    worker = Worker(setup, limit, stop.is_set)
-    with torch_threads(threads), suppress(EOFError, OSError):
-        while True:
-            task = end.recv()
-            end.send(_result(worker, task))
-
-
-def _result(worker: Worker, task: Task) -> Run | Exception:
-    try:
-        return worker.run(task)
-    except FBRSError as error:
-        return error
-    except Exception as error:  # noqa: BLE001  raised in the process that asked
-        error.add_note(traceback.format_exc())
-        return error
+    def __call__(self, cancelled: Cancelled) -> Callable[[Task], Run]:
+        return Worker(self.setup, self.limit, cancelled).run

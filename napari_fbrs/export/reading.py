@@ -104,6 +104,32 @@ def read_classes(path: Path) -> dict[int, str]:
     return {int(label): name.strip() for _, label, name in rows if name.strip()}
 
 
+def known_of_image(path: Path, ndim: int) -> dict[str, Any]:
+    """Return the axes, scale and units that an image file or zarr array says it has, by the names of `LabelImage`.
+
+    Parameters
+    ----------
+    path : Path
+        See `open_image`.
+    ndim : int
+        Of the image, colours not counted; what the file says of other axes than these is left out.
+    """
+    from napari_fbrs.annotation.image_file import TIFF_SUFFIXES  # imports torch
+    from napari_fbrs.annotation.opening import is_zarr, open_zarr
+
+    if is_zarr(path):
+        return _zarr_metadata(open_zarr(path)[1], ndim)
+    return _tiff_metadata(path, ndim) if path.suffix.lower() in TIFF_SUFFIXES else {}
+
+
+def _zarr_metadata(about: Mapping[str, Any], ndim: int) -> dict[str, Any]:
+    axes, scale = [axis.lower() for axis in about.get("axes", ())], about.get("scale", ())
+    if len(axes) != ndim or len(set(axes)) != ndim or axes[-2:] != ["y", "x"] or not all(map(str.isidentifier, axes)):
+        return {}
+    known: dict[str, Any] = {"axes": axes, "units": [unit or PIXEL for unit in about["units"]]}
+    return known | ({"scale": scale} if len(scale) == ndim and all(map(math.isfinite, scale)) else {})
+
+
 def _read_numpy(path: Path) -> tuple[npt.NDArray[Any], dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"no labels at {path}")

@@ -92,7 +92,7 @@ def export_labels(
     """
     format_, options = find_format(format_name), options or Options()
     format_.check_usable()
-    _check_options(format_, options)
+    check_options(format_, options)
     target = target_path(path, format_)
     check_may_write(target, format_, overwrite=overwrite)
     planes = Planes(image, selection, progress, cancelled)
@@ -159,7 +159,8 @@ def write_index(folder: Path, columns: Sequence[str], rows: Iterable[Sequence[ob
         writer.writerows(rows)
 
 
-def _check_options(format_: Format, options: Options) -> None:
+def check_options(format_: Format, options: Options) -> None:
+    """Raise `InputError` where a format does not take an option."""
     unused = sorted(options.given - format_.uses)
     if unused:
         raise InputError(f"{format_.name} takes no {', '.join(unused)}")

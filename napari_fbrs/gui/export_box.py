@@ -32,7 +32,7 @@ from napari_fbrs.annotation.click_record import SUFFIX, Moment, make_record, wri
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.export import FORMATS, Exported, Format, LabelImage, Options, Selection, export_labels, from_layer
 from napari_fbrs.export.command import report
-from napari_fbrs.export.selection import parse_objects, parse_slices
+from napari_fbrs.export.selection import parse_crop, parse_objects, parse_slices
 from napari_fbrs.export.writing import check_may_write, target_path
 from napari_fbrs.gui.boxes import layer_box, row
 from napari_fbrs.gui.worker import LatestWorker
@@ -157,6 +157,9 @@ class ExportBox(QCollapsible):
         self.classes = _line("all", "Classes of the objects to export, joined by commas")
         self.slices = _line("all", "Slices to export, such as 3 or 3:10 (the end does not belong to it), counted from "
                             "0;\nwhere there is more than one slider, one such for each, as in 0;3:10")  # fmt: skip
+        self.crop = _line("whole slices", "Part of each slice to export, as rows,columns: 100:200,0:50 are rows 100 to "
+                          "199\nand columns 0 to 49, counted from 0; 100:,:50 begins at row 100, and ends before "
+                          "column 50")  # fmt: skip
         self.value = QComboBox()
         self.margin = QSpinBox()
         self.margin.setRange(_WHOLE, _WIDEST)
@@ -174,7 +177,7 @@ class ExportBox(QCollapsible):
         self._form = QFormLayout(inner)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.addRow("Labels", self.labels.native)
-        for name in ("Format", "Objects", "Classes", "Slices", "Value", "Margin", "Names"):
+        for name in ("Format", "Objects", "Classes", "Slices", "Crop", "Value", "Margin", "Names"):
             self._form.addRow(_ROWS.get(name, name), getattr(self, name.lower()))
         self._form.addRow("", self.record)
         for part in self._running_parts():
@@ -213,7 +216,9 @@ class ExportBox(QCollapsible):
 
     def _selection(self) -> Selection:
         classes = {name.strip() for name in self.classes.text().split(",")} - {""}
-        return Selection(parse_objects(self.objects.text()), classes or None, parse_slices(self.slices.text()))
+        rows, columns = parse_crop(self.crop.text()) if self.crop.text().strip() else (None, None)
+        slices = parse_slices(self.slices.text())
+        return Selection(parse_objects(self.objects.text()), classes or None, slices, rows, columns)
 
     def _options(self, format_: Format) -> Options:
         uses = format_.uses

@@ -222,6 +222,12 @@ class Prediction:
         return self.contradicted(self.crop_mask())
 
 
+def check_mode(mode: str) -> None:
+    """Raise `InputError` where no mode is called that."""
+    if mode not in MODES:
+        raise InputError(f"no mode is called {mode!r}; choose one of {', '.join(MODES)}")
+
+
 class Predictor:
     """Predicts masks of one object at a time; a function of what it is given, apart from its cache.
 
@@ -264,8 +270,7 @@ class Predictor:
         settings: PredictorSettings | None = None,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
-        if mode not in MODES:
-            raise InputError(f"no mode is called {mode!r}; choose one of {', '.join(MODES)}")
+        check_mode(mode)
         self.model = model
         self.mode = mode
         self.settings = settings or PredictorSettings.of_model(model.settings)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_fbrs.annotation.image import PlaneIndex
-from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask, mask_change
+from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask, SparseLabels, mask_change
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.zoom import bounding_box
@@ -162,3 +162,23 @@ def test_a_label_that_the_image_cannot_hold_is_refused(dtype: str):
     with pytest.raises(InputError, match=rf"{label}.*{dtype}"):
         mask_change(store, PlaneIndex((), (0, 1)), label, None, mask)
     assert mask_change(store, PlaneIndex((), (0, 1)), label - 1, None, mask).after.max() == label - 1
+
+
+@given(st.data())
+def test_sparse_labels_are_as_labels_in_an_array(data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=4)))
+    sparse, dense = SparseLabels(shape), ArrayLabels(np.zeros(shape, np.int32))
+    for _ in range(data.draw(st.integers(0, 3))):
+        pixels = data.draw(st.sets(st.tuples(*(st.integers(0, extent - 1) for extent in shape)), max_size=6))
+        indices = tuple(np.array(axis, dtype=np.intp) for axis in np.array(sorted(pixels)).reshape(-1, len(shape)).T)
+        for store in (sparse, dense):
+            store.write(indices, np.arange(1, len(pixels) + 1, dtype=np.int32))
+        np.testing.assert_array_equal(sparse.read(indices), dense.read(indices))
+    position = tuple(data.draw(st.integers(0, extent - 1)) for extent in shape[:-2])
+    for index in ((slice(None),) * len(shape), (*position, slice(0, 2), slice(1, None)), (*position, 0, 0)):
+        np.testing.assert_array_equal(sparse.read(index), dense.read(index))
+
+
+def test_sparse_labels_of_a_large_image_take_no_memory():
+    labels = SparseLabels((10**6, 10**5, 10**5))  # 40 petabytes
+    assert labels.read((5, slice(10, 12), slice(0, 3))).tolist() == [[0, 0, 0], [0, 0, 0]]

@@ -185,7 +185,3 @@ def test_progress_is_shown_to_who_looks(
     assert shown[1].startswith("1 of 4 runs, ")
     assert "left" in shown[3]
     assert shown[-1] == ""  # wiped off
-
-
-def test_durations_are_rounded():
-    assert [command._duration(seconds) for seconds in (4.4, 600, 9000)] == ["4 s", "10 min", "2.5 h"]

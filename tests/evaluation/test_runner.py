@@ -15,9 +15,10 @@ from napari_fbrs.evaluation.arrays import LabelledArray
 from napari_fbrs.evaluation.baselines import Voronoi
 from napari_fbrs.evaluation.objects import Sample
 from napari_fbrs.evaluation.record import Task
-from napari_fbrs.evaluation.runner import Cancelled, Worker, WorkerError, run_all, user_of
+from napari_fbrs.evaluation.runner import Worker, run_all, user_of
 from napari_fbrs.evaluation.simulation import Attempt, Mask, Run, Subject
 from napari_fbrs.inference.plane import Plane
+from napari_fbrs.processes import Cancelled, WorkerError
 
 LABELS = np.zeros((4, 24, 24), int)
 LABELS[:, 4:18, 5:16] = 1

@@ -98,6 +98,12 @@ def test_scale_units_and_classes_of_the_layer_are_kept(bench, asked):
         (row,) = csv.DictReader(file)
     assert (row["object"], row["class"], row["z"], row["unit"]) == ("4", "cell", "0", "micrometer")
     assert float(row["area"]) == 6 * 0.5 * 0.25
+    bench.widget.export.crop.setText("3:6,4:")
+    export(bench, "tiff")
+    np.testing.assert_array_equal(tifffile.imread(asked.path.with_suffix(".tif")), labels[:, 3:6, 4:])
+    bench.widget.export.crop.setText("3:6")
+    with bench.refusal("rows,columns"):
+        export(bench, "tiff")
 
 
 def test_an_existing_file_is_kept_unless_the_user_says_so(disc_bench, asked):

@@ -28,11 +28,11 @@ from napari_fbrs.evaluation.latency.sam import Sam, sam_is_there
 from napari_fbrs.evaluation.latency.scenes import Picture, Scene, make_scene
 from napari_fbrs.evaluation.latency.timing import CLOCKS, Clock, Task, alternate
 from napari_fbrs.evaluation.report import new_figure
-from napari_fbrs.evaluation.runner import torch_threads
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.precision import fast_bfloat16
 from napari_fbrs.models.zoo import load_model
+from napari_fbrs.processes import torch_threads
 
 Pictures = Callable[[bool], Sequence[Picture]]
 _EPILOG = """\

@@ -1,0 +1,103 @@
+"""Images by their path: files are read, zarr arrays are read plane by plane when they are needed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from napari_fbrs.annotation.image import Image
+from napari_fbrs.annotation.image_file import READABLE, read_image
+from napari_fbrs.errors import InputError
+
+ZARR_SUFFIX = ".zarr"
+_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+_RUNS_CODE = "pickle"  # a codec that does whatever the file says
+
+
+def is_image_path(path: Path) -> bool:
+    """Whether a path is that of an image, by its name: a file that can be read, or a zarr array."""
+    return path.suffix.lower() in READABLE if path.is_file() else is_zarr(path)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a folder that holds a zarr array, or a group of them."""
+    return path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES)
+
+
+def open_image(path: Path | str) -> Image:
+    """Return the image at a path.
+
+    Parameters
+    ----------
+    path : Path or str
+        PNG, JPEG or TIFF, which are read as a whole; or a folder with a zarr array or an OME-Zarr image (the finest of
+        its levels), of which planes are read when they are needed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    path = Path(path)
+    if is_zarr(path):
+        array, _ = open_zarr(path)
+        return Image(array)
+    pixels, rgb = read_image(path)
+    return Image(pixels, rgb=rgb)
+
+
+def open_zarr(path: Path) -> tuple[Any, Mapping[str, Any]]:
+    """Return the array in a zarr folder, and what OME-Zarr says of it, which is nothing where it is a plain array.
+
+    Raises
+    ------
+    InputError
+        If there is no array of real numbers in at least two dimensions, or zarr is not installed.
+    """
+    if importlib.util.find_spec("zarr") is None:
+        raise InputError(f'{path.name} needs the package zarr: pip install "napari-fbrs[export]"')
+    import zarr
+
+    try:
+        found = zarr.open(str(path), mode="r")
+        about = {} if isinstance(found, zarr.Array) else _multiscale(dict(found.attrs), path)
+        array = found if isinstance(found, zarr.Array) else found[about["path"]]
+        codecs = (*_codecs(array),)
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path.name} needs more memory than there is: {error}") from error
+    except Exception as error:
+        raise InputError(f"{path.name} is no zarr array that can be read: {type(error).__name__}: {error}") from error
+    if any(_RUNS_CODE in codec.lower() for codec in codecs):
+        raise InputError(f"{path.name} is stored as Python's pickles, which could run anything: write it without them")
+    if not isinstance(array, zarr.Array) or array.dtype.kind not in "buif" or array.ndim < 2 or 0 in array.shape:
+        raise InputError(f"{path.name} holds no image: an array of numbers in at least 2 dimensions is needed")
+    return array, about
+
+
+def _multiscale(attributes: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Return what OME-Zarr says of the finest level of an image: its path in the group, names of axes, and scale."""
+    found = (attributes.get("ome") or attributes).get("multiscales")
+    if not found:
+        raise InputError(f"{path.name} is a zarr group without an OME-Zarr image: name the array in it")
+    multiscale, level = found[0], found[0]["datasets"][0]
+    inside = PurePosixPath(str(level["path"]))
+    if inside.is_absolute() or ".." in inside.parts:
+        raise InputError(f"{path.name} names an array outside its folder, {inside}")
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscale.get("axes", ())]
+    scales = [change["scale"] for change in level.get("coordinateTransformations", ()) if change["type"] == "scale"]
+    return {
+        "path": str(inside),
+        "axes": [str(axis["name"]) for axis in axes],
+        "units": [str(axis.get("unit", "")) for axis in axes],
+        "scale": [float(size) for size in scales[0]] if scales else [],
+    }
+
+
+def _codecs(array: Any) -> Iterator[str]:
+    """Yield how the parts of an array are stored."""
+    for codec in (*getattr(array, "filters", ()), *getattr(array, "compressors", ())):
+        yield f"{type(codec).__name__} {getattr(codec, 'codec_id', '')}"

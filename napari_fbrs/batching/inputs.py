@@ -1,0 +1,224 @@
+"""From what somebody names (folders, patterns, files, a table) to the images there are, and the clicks of each.
+
+Images, clicks and labels are read from wherever the user, or a table of theirs, says they lie; results are only ever
+written inside the folder they are wanted in.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from napari_fbrs.annotation.click_file import COLUMNS, header_of, read_table
+from napari_fbrs.annotation.click_record import SUFFIX
+from napari_fbrs.annotation.opening import is_image_path, is_zarr
+from napari_fbrs.annotation.points_file import is_points_file
+from napari_fbrs.batching.jobs import Job
+from napari_fbrs.errors import InputError
+
+IMAGE, CLICKS, LABELS, OUTPUT = "image", "clicks", "labels", "output"
+NAME = "{name}"
+_SIGNS = ("positive", "negative")
+_LONGEST = 200  # characters of a name
+_MOST = 1_000_000  # images in a table
+_FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f]')
+_DOUBLE_SUFFIX = re.compile(r"\.(ome\.(tiff?|zarr)|clicks\.json)$", re.IGNORECASE)
+
+Find = Callable[[str, Path | None], tuple[Path, ...]]  # given what an image is called and where it lies
+
+
+def find_jobs(
+    inputs: Sequence[Path | str],
+    clicks: Path | str | None = None,
+    labels: Path | str | None = None,
+    *,
+    seeded: bool = False,
+) -> tuple[list[Job], list[Path]]:
+    """Return what there is to do, and the images that have no clicks.
+
+    Parameters
+    ----------
+    inputs : sequence of path
+        Image files; zarr arrays; folders, of which all images are taken; patterns such as ``plates/**/*.tif``; click
+        records, whose image is where they say; tables (CSV) with the columns ``image`` and, if wanted, ``clicks``,
+        ``labels`` and ``output``, whose paths are relative to the table.
+    clicks : path, optional
+        Where clicks are: a folder, a path with ``{name}`` for what an image is called, or, of a single image, a file.
+        The folder of each image by default.
+    labels : path, optional
+        Where label images for seeds are, likewise; in no folder by default.
+    seeded : bool, optional
+        Whether images without clicks are clicked on by `Seeds`; then no clicks are looked for unless it is said where.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to do, a table cannot be read, or two results would have the same name.
+    """
+    named = [job for given in inputs for job in _named(given)]
+    single = len(named) == 1
+    find_clicks = _finder(clicks, _clicks_in, single=single) if clicks or not seeded else _nothing
+    find_labels = _finder(labels, _labels_in, single=single) if labels else _nothing
+    jobs, without = [], []
+    for job in named:
+        found = job.clicks or find_clicks(job.output.rsplit("/", 1)[-1], job.image)
+        mine = (job.labels,) if job.labels else find_labels(job.output.rsplit("/", 1)[-1], job.image)
+        if found or seeded:
+            jobs.append(Job(job.output, job.image, found, mine[0] if mine and not found else None))
+        elif job.image is not None:
+            without.append(job.image)
+    if not named:
+        raise InputError(f"there are no images in {', '.join(map(str, inputs))}")
+    if not jobs:
+        raise InputError(
+            f"none of {len(without)} images has clicks: put NAME.csv, NAME.clicks.json or the points of napari beside "
+            "each, say where they are (--clicks), or let them be found (--seeds)"
+        )
+    _check_different(jobs)
+    return jobs, without
+
+
+def _named(given: Path | str) -> Iterator[Job]:
+    """Yield the images that a path stands for, with what they are called and what a table says of them."""
+    path = Path(given).expanduser()
+    if path.is_dir() and not is_zarr(path):
+        yield from (_job(image, image.name) for image in sorted(path.iterdir()) if is_image_path(image))
+    elif not path.exists() and glob.has_magic(str(given)):
+        root = _fixed_part(path)
+        found = (Path(name) for name in glob.iglob(str(path), recursive=True))  # noqa: PTH207  absolute ones too
+        yield from (_job(image, image.relative_to(root).as_posix()) for image in sorted(found) if _is_input(image))
+    elif path.suffix.lower() == ".csv" and IMAGE in header_of(path):
+        yield from read_table(path, _rows)
+    elif path.exists() and not _is_input(path):
+        raise InputError(f"{path} is neither an image nor a click record, nor a table with a column {IMAGE}")
+    elif not path.exists():
+        raise InputError(f"there is no {path}")
+    else:
+        yield _job(path, path.name)
+
+
+def _is_input(path: Path) -> bool:
+    return path.name.endswith(SUFFIX) or is_image_path(path)
+
+
+def _job(path: Path, name: str) -> Job:
+    output = _checked_name(stem_of(name))
+    path = path.absolute()
+    return Job(output, None, (path,)) if path.name.endswith(SUFFIX) else Job(output, path)
+
+
+def stem_of(name: str) -> str:
+    """Return what an image is called: its name without suffixes."""
+    short = _DOUBLE_SUFFIX.sub("", name)
+    return short if short != name else PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folder that all paths of a pattern are in."""
+    parts = []
+    for part in pattern.parent.parts:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return Path(*parts)
+
+
+# a table
+
+
+def _rows(header: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]], path: Path) -> list[Job]:
+    unknown = sorted({*header} - {IMAGE, CLICKS, LABELS, OUTPUT})
+    if unknown or len(set(header)) < len(header):
+        raise InputError(
+            f"{path.name}, line 1: a table of images has the columns {IMAGE}, {CLICKS}, {LABELS} and {OUTPUT}, each at "
+            f"most once; found {', '.join(header)}"
+        )
+    jobs = []
+    for line, cells in rows:
+        try:
+            jobs.append(_row(cells, path.absolute().parent))
+        except (InputError, ValueError) as error:
+            raise InputError(f"{path.name}, line {line}: {error}") from error
+        if len(jobs) > _MOST:
+            raise InputError(f"{path.name} names more than {_MOST} images")
+    return jobs
+
+
+def _row(cells: Mapping[str, str], folder: Path) -> Job:
+    paths = {key: [folder / part.strip() for part in cells.get(key, "").split(";") if part.strip()]
+             for key in (IMAGE, CLICKS, LABELS)}  # fmt: skip
+    if len(paths[IMAGE]) != 1 or len(paths[LABELS]) > 1:
+        raise InputError(f"a row needs one {IMAGE}, and has at most one image of {LABELS}")
+    image = paths[IMAGE][0]
+    output = _checked_name(cells.get(OUTPUT) or stem_of(image.name))
+    return Job(output, image, tuple(paths[CLICKS]), paths[LABELS][0] if paths[LABELS] else None)
+
+
+def _checked_name(name: str) -> str:
+    """Return what results are called if they lie in their folder then, wherever it is."""
+    parts = name.split("/")
+    bad = any(not part.strip(" .") or part.startswith(".") or len(part) > _LONGEST for part in parts)
+    if bad or _FORBIDDEN.search(name):
+        raise InputError(f"results cannot be called {name[:_LONGEST]!r}: give them another name ({OUTPUT})")
+    return name
+
+
+def _check_different(jobs: Sequence[Job]) -> None:
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        other = seen.setdefault(job.output.casefold(), job)  # systems differ in whether case counts
+        if other is not job:
+            both = " and ".join(str(path) for path in (other.inputs[0], job.inputs[0]))
+            raise InputError(
+                f"{both} would both be written as {job.output}: name their results in a table (column {OUTPUT}), or do "
+                "them in two folders"
+            )
+
+
+# where clicks and labels are
+
+
+def _nothing(_name: str, _image: Path | None) -> tuple[Path, ...]:
+    return ()
+
+
+def _finder(where: Path | str | None, look: Callable[[Path, str], tuple[Path, ...]], *, single: bool) -> Find:
+    """Return what finds the clicks, or the labels, of an image."""
+    if where is None:
+        return lambda name, image: look(image.parent, name) if image is not None else ()
+    path = Path(where).expanduser().absolute()
+    if NAME in str(where):
+        return lambda name, _: _matching(str(path).replace(NAME, glob.escape(name)))
+    if path.is_dir() and not is_zarr(path):
+        return lambda name, _: look(path, name)
+    if not path.exists():
+        raise InputError(f"there is no {path}")
+    if not single:
+        raise InputError(f"{path} is one file, the images are several: name a folder, or write {NAME} for their names")
+    return lambda _name, _image: (path,)
+
+
+def _matching(pattern: str) -> tuple[Path, ...]:
+    found = [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207  of any folder
+    return tuple(sorted(found, key=lambda path: (path.stem.lower().endswith(_SIGNS[1]), path.name)))
+
+
+def _clicks_in(folder: Path, name: str) -> tuple[Path, ...]:
+    """Return the files with the clicks of an image: a record, a click file, or points of one sign or both."""
+    for path in (folder / f"{name}{SUFFIX}", folder / f"{name}.clicks.csv", folder / f"{name}.csv"):
+        if path.is_file() and (path.name.endswith(SUFFIX) or _holds_clicks(path)):
+            return (path,)
+    signed = [folder / f"{name}{between}{sign}.csv" for sign in _SIGNS for between in (" ", "_", "-")]
+    points = [path for path in (*signed, folder / f"{name}_points.csv") if path.is_file() and is_points_file(path)]
+    return tuple(points)
+
+
+def _holds_clicks(path: Path) -> bool:
+    return is_points_file(path) or set(COLUMNS) <= set(header_of(path))
+
+
+def _labels_in(folder: Path, name: str) -> tuple[Path, ...]:
+    found = [path for path in sorted(folder.glob(f"{glob.escape(name)}.*")) if is_image_path(path)]
+    return tuple(path for path in found if stem_of(path.name) == name)[:1]
