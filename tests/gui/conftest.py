@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in items:
         if "tests/gui" in item.nodeid:
-            item.add_marker(pytest.mark.skip(reason="needs a display: run under xvfb-run"))
+            item.add_marker(pytest.mark.skip(reason="needs a display: install Xvfb"))
 
 
 @pytest.fixture(autouse=True)
