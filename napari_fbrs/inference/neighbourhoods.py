@@ -60,22 +60,23 @@ class Neighbourhoods:
         self._places = _places(starts, side, device)
         self._decode = network.near(features, starts, (int(side[0]), int(side[1])))
 
-    def logits(self, scale: Tensor, bias: Tensor) -> Tensor:
-        """Return the logits at the pixels that `masks` is of."""
-        return (self._decode(scale, bias).flatten()[self._index] * self._weights).sum(dim=1)
+    def windows_logits(self, scale: Tensor, bias: Tensor) -> Tensor:
+        """Return the logits at the positions of the map that the pixels are interpolated from, by window."""
+        return self._decode(scale, bias)
 
-    def put(self, logits: Tensor, scale: Tensor, bias: Tensor) -> None:
-        """Write what the windows say into a map, shape (B, 1, h, w), that was decoded in fewer bits.
+    def logits(self, windows: Tensor) -> Tensor:
+        """Return the logits at the pixels that `masks` is of, from `windows_logits`."""
+        return (windows.flatten()[self._index] * self._weights).sum(dim=1)
+
+    def put(self, windows: Tensor, logits: Tensor) -> None:
+        """Write `windows_logits` into a map, shape (B, 1, h, w), that was decoded in fewer bits.
 
         So the mask is right where the optimisation found it right.
         """
-        half, rows, columns = self._places
-        logits[:, 0].index_put_((half, rows, columns), self._decode(scale, bias)[:, 0].to(logits))
+        logits[:, 0].index_put_(self._places, windows[:, 0].to(logits))
 
 
-def _different(
-    places: _Ints, extents: tuple[int, int], *, inverse: bool = False
-) -> tuple[_Ints, _Ints]:
+def _different(places: _Ints, extents: tuple[int, int], *, inverse: bool = False) -> tuple[_Ints, _Ints]:
     """Return the different ones of places (half, row, column), and where each is first, or which each is."""
     code = (places[:, 0] * extents[0] + places[:, 1]) * extents[1] + places[:, 2]
     _, first, which = np.unique(code, return_index=True, return_inverse=True)

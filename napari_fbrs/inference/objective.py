@@ -20,7 +20,9 @@ _EPSILON = 1e-5
 _RADIUS = 1
 _STROKE_WEIGHT = 36  # pixels, or a click made after a long stroke would count for nothing
 _TILE = 8  # pixels; the sides of what a stroke is cut into
-_SQUARE = np.array([(0, row, column) for row in range(-_RADIUS, _RADIUS + 1) for column in range(-_RADIUS, _RADIUS + 1)])
+_SQUARE = np.array(
+    [(0, row, column) for row in range(-_RADIUS, _RADIUS + 1) for column in range(-_RADIUS, _RADIUS + 1)]
+)
 _MASKS = ("positive", "negative", "_positive_pixels", "_negative_pixels", "_positive_strokes", "_negative_strokes")
 
 
@@ -112,9 +114,10 @@ class ClickMasks:
 
 def _square(centre: tuple[int, int, int], size: tuple[int, int]) -> npt.NDArray[np.int64]:
     """Return half, row and column, shape (N, 3), of the pixels around a click's; fewer at the border."""
-    square = _SQUARE + centre
-    inside: npt.NDArray[np.bool_] = ((square[:, 1:] >= 0) & (square[:, 1:] < size)).all(axis=1)
-    return square[inside]
+    square = _SQUARE + np.array(centre)
+    inside = np.logical_and(square[:, 1:] >= 0, square[:, 1:] < size).all(axis=1)
+    chosen: npt.NDArray[np.int64] = square[inside]
+    return chosen
 
 
 def _on_their_sides(probability: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

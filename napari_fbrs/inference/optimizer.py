@@ -105,6 +105,8 @@ class Objective:
         self._near = Neighbourhoods(network, features, masks) if can else None
         self._masks = self._near.masks if self._near else masks
         self._last: Tensor | None = None
+        self._windows: Tensor | None = None  # logits of the last evaluation, and of the best
+        self._best_windows: Tensor | None = None
         self.decisive = insist and self._near is not None
         self.settled = False
         self.best: tuple[float, Variables] | None = None
@@ -128,9 +130,10 @@ class Objective:
         """Return the logits of the whole map; at the clicks they are those that were optimised, to the last bits."""
         if self._near is None or self._features.x.dtype != torch.bfloat16:
             return self.logits(values)
-        modulation = values.chunk(2)
-        logits = self._network.logits(self._features, *modulation)
-        self._near.put(logits, *modulation)
+        scale, bias = values.chunk(2)
+        logits = self._network.logits(self._features, scale, bias)
+        windows = self._near.windows_logits(scale, bias) if self._best_windows is None else self._best_windows
+        self._near.put(windows, logits)
         return resize(logits, self._features.size)
 
     def _modulation(self, values: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -151,6 +154,7 @@ class Objective:
         self.settled = self.decisive and enough
         if math.isfinite(value) and (self.settled or self.best is None or value < self.best[0]):
             self.best = (value, x.astype(np.float32))
+            self._best_windows = self._windows
         if enough:
             gradient = np.zeros_like(x)
         else:
@@ -175,7 +179,11 @@ class Objective:
     @torch.enable_grad()
     def _loss(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss, and the probabilities it was computed from."""
-        logits = self._near.logits(*values.chunk(2)) if self._near else self.logits(values)
+        if self._near:
+            windows = self._near.windows_logits(*values.chunk(2))
+            logits, self._windows = self._near.logits(windows), windows.detach()
+        else:
+            logits = self.logits(values)
         probability = torch.sigmoid(logits)
         price = regularisation(values) if self._features.cut.is_input else regularisation(*values.chunk(2))
         return self._masks.loss(probability) + price, probability.detach()

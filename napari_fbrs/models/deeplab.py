@@ -98,6 +98,7 @@ class DeepLab(InteractiveNetwork):
         self.prompts = Prompts(backbone.channels, _SKIP_CHANNELS, architecture.output_stride) if late else None
         if late:
             self.rgb_conv = nn.Sequential()  # nothing is mixed with the image
+        self._chains: dict[Cut, SeparableChain] = {}  # where weights no longer change: of the folded copy
 
     @property
     def takes_prior(self) -> bool:
@@ -158,6 +159,9 @@ class DeepLab(InteractiveNetwork):
 
     def _chain(self, cut: Cut) -> SeparableChain:
         """Return what follows a cut in the decoder."""
+        return self._chains.get(cut) or self._new_chain(cut)
+
+    def _new_chain(self, cut: Cut) -> SeparableChain:
         first = [] if cut is Cut.C else self.feature_extractor.head.chain()
         return SeparableChain([*first, *self.head.chain()])
 
@@ -167,7 +171,9 @@ class DeepLab(InteractiveNetwork):
         if network.guide is not None:  # it joins in before the stem's norm
             scale_outputs(network.guide.project, gain(network.feature_extractor.backbone.bn1))
         fold_batch_norms(network)
-        return network.requires_grad_(False)
+        network.requires_grad_(False)
+        network._chains = {cut: network._new_chain(cut) for cut in (Cut.B, Cut.C)}
+        return network
 
     def head_logits(self, features: Features, scale: Tensor | None, bias: Tensor | None) -> Tensor:
         """Return logits from features; see `InteractiveNetwork.head_logits`."""

@@ -71,8 +71,8 @@ def layers_of(modules: Iterable[nn.Module]) -> tuple[Layer, ...]:
     Parameters
     ----------
     modules : iterable of Module
-        Convolutions without stride: 3x3 with as many groups as channels, padding 1 and no bias, or 1x1. A 1x1 one may be
-        followed by a batch norm, and by a ReLU.
+        Convolutions without stride: 3x3 with as many groups as channels, padding 1 and no bias, or 1x1. A 1x1 one may
+        be followed by a batch norm, and by a ReLU.
     """
     steps = [module for module in modules if not isinstance(module, nn.Identity)]
     starts = [i for i, step in enumerate(steps) if is_depthwise(step) or _begins(steps, i)]
@@ -164,8 +164,11 @@ class SeparableChain:
         weight = first.weight if scale is None else first.weight * (1 + scale)
         ones, kinds = self.moves(maps)
         added = first.bias.expand(len(ones), -1) if bias is None else (ones * bias) @ first.weight.T + first.bias
-        x = functional.linear(seen.permute(0, 2, 3, 1), weight.to(dtype))
-        x += added.to(dtype)[kinds]
+        within = added[kinds[maps[0] // 2, maps[1] // 2]]
+        x = functional.linear(seen.permute(0, 2, 3, 1), weight.to(dtype), within.to(dtype))
+        border = (added - within).to(dtype)
+        x[:, [0, -1]] += border[kinds[[0, -1]]]
+        x[:, 1:-1, [0, -1]] += border[kinds[1:-1, [0, -1]]]
         x = _rectified(first, x)
         for layer in rest:
             if layer.depthwise is not None:
@@ -257,7 +260,7 @@ class WindowedChain:
                 gradient = gradient if number == 1 else self._blanked(gradient)
         first = self._layers[0]
         gradient = _through(first, done[0], gradient).flatten(0, 2)
-        products = (gradient.T @ self._told).unflatten(0, (len(first.weight),))
+        products = gradient.T @ self._told
         channels = first.weight.shape[1]
         scale = (products[:, :channels] * first.weight).sum(dim=0)
         bias = (self._ones * (products[:, channels:].T @ first.weight)).sum(dim=0)
@@ -303,9 +306,7 @@ def _taken(extent: int) -> Tensor:
     return kinds if extent < 3 else torch.cat((before, torch.ones((1, 3)), after))
 
 
-def _places(
-    starts: Starts, side: tuple[int, int], margin: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
+def _places(starts: Starts, side: tuple[int, int], margin: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return the half of each window, and its rows and columns, shape (windows, side + 2 * margin)."""
     half, row, column = torch.from_numpy(starts).to(device).T
     rows, columns = (torch.arange(-margin, extent + margin, device=device) for extent in side)
