@@ -59,6 +59,8 @@ examples:
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 _DEMO_MODULE = "napari_fbrs.gui.demo"
 _HEARTBEAT_MODULE = "napari_fbrs.gui.heartbeat"
+_SOAK_MODULE = "napari_fbrs.gui.soak"
+_FOUND = 1  # the status of a soak that has found something
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -321,14 +323,14 @@ def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _in_napari(module: str, *options: str) -> int:
-    """Run a module that opens a window, in a process of its own."""
+def _in_napari(module: str, *options: str, told: Sequence[int] = ()) -> int:
+    """Run a module that opens a window, in a process of its own; return its status, 0 or one that it tells with."""
     if not any(importlib.util.find_spec(binding) for binding in _QT_BINDINGS):
         raise InputError('napari needs Qt to open a window: pip install "napari-fbrs[all]", or use demo --headless')
     status = subprocess.run([sys.executable, "-m", module, *options], check=False).returncode
-    if status:
+    if status and status not in told:
         raise InputError(f"napari ended with status {status}; `napari-fbrs demo --headless` needs no window")
-    return 0
+    return status
 
 
 def _demo_to_files(args: argparse.Namespace) -> int:
@@ -509,6 +511,23 @@ def _add_benchmark(commands: Commands[_Parser], *, named: bool) -> None:
     window.add_argument("--side", type=int, default=2048, metavar="PIXELS", help="of the picture (default: 2048)")
     window.add_argument("--json", type=Path, metavar="OUT", help="write every figure here as well")
     window.set_defaults(run=_benchmark_window)
+    soak = parts.add_parser(
+        "soak",
+        help="random actions in a window, and whether all that must hold does",
+        description="Do random actions in a window (click, undo, propagate, paint, save, ...) and check after each that "
+        "masks are those of a replay of the clicks, that undo and redo are the identity, that the journal restores "
+        "what is shown, and that memory, threads and open files stay within bounds. What does not hold is told with "
+        "the shortest list of actions found that leads to it, and ends with status 1.",
+    )
+    soak.add_argument("--actions", type=int, default=2000, metavar="N", help="how many (default: 2000)")
+    soak.add_argument("--seed", type=int, default=0, help="other actions (default: 0)")
+    soak.add_argument(
+        "--memory", type=int, default=500, metavar="MB",
+        help="by how much resident memory may grow after the first hundred actions (default: 500)",
+    )  # fmt: skip
+    soak.add_argument("--json", type=Path, metavar="OUT", help="write the actions that led to what does not hold here")
+    soak.add_argument("--again", type=Path, metavar="FILE", help="do the actions of such a file")
+    soak.set_defaults(run=_benchmark_soak)
     if named:
         from napari_fbrs.evaluation.latency import command
 
@@ -522,6 +541,17 @@ def _benchmark_window(args: argparse.Namespace) -> int:
     options = ["--clicks", str(args.clicks), "--side", str(args.side)]
     options += ["--json", str(args.json)] if args.json else []
     return _in_napari(_HEARTBEAT_MODULE, *options)
+
+
+def _benchmark_soak(args: argparse.Namespace) -> int:
+    if not _has_display():
+        raise InputError("a window needs a display; without one, run it under xvfb-run")
+    if args.actions < 1 or args.memory < 1:
+        raise InputError("--actions and --memory must be at least 1")
+    options = ["--actions", str(args.actions), f"--seed={args.seed}", "--memory", str(args.memory)]
+    for name in ("json", "again"):
+        options += [f"--{name}", str(getattr(args, name))] if getattr(args, name) else []
+    return _in_napari(_SOAK_MODULE, *options, told=(_FOUND,))
 
 
 def _benchmark_latency(args: argparse.Namespace) -> int:

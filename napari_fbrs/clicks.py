@@ -6,8 +6,9 @@ Rows and columns are in pixels of the plane that was clicked, the centre of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -83,10 +84,13 @@ class ClickList(Sequence[Click]):
     @property
     def flat(self) -> tuple[Click, ...]:
         """All clicks in order, without the rounds."""
-        return tuple(click for clicks in self.rounds for click in clicks)
+        return tuple(self)
 
     def __len__(self) -> int:
         return sum(map(len, self.rounds))
+
+    def __iter__(self) -> Iterator[Click]:  # what a Sequence has would make `flat` for every click
+        return chain.from_iterable(self.rounds)
 
     @overload
     def __getitem__(self, index: int) -> Click: ...

@@ -13,6 +13,10 @@ class ModelFileError(FBRSError, ValueError):
     """A model file is missing, damaged, or not a model of this package."""
 
 
+class MemoryShortageError(FBRSError, MemoryError):
+    """A device, or the machine, has too little memory for a computation."""
+
+
 class CancelledError(FBRSError):
     """The computation was called off before it was finished."""
 

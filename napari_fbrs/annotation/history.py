@@ -153,6 +153,8 @@ class History:
     def __init__(self, max_steps: int = MAX_STEPS, max_bytes: int = MAX_BYTES) -> None:
         self._done: deque[Step] = deque()
         self._undone: list[Step] = []
+        self._sizes: dict[int, int] = {}  # of steps done, by their id: a thousand are not summed up at every click
+        self._nbytes = 0
         self.max_steps = max_steps
         self.max_bytes = max_bytes
 
@@ -168,26 +170,38 @@ class History:
         """Add a step just done; what was undone before can no longer be done again."""
         self._undone.clear()
         self._done.append(step)
-        self.trim()
+        self.grown(step)
 
-    def trim(self) -> None:
-        """Forget the oldest steps beyond the bounds, groups as a whole; the newest is always kept."""
-        nbytes = sum(step.nbytes for step in self._done)
-        while len(self._done) > self.max_steps or nbytes > self.max_bytes:
+    def grown(self, step: Step) -> None:
+        """Take note that a step done holds more, or less, than when it was recorded; the oldest may have to go.
+
+        Those beyond the bounds are forgotten, groups as a whole; the newest is always kept.
+        """
+        self._count(step)
+        while len(self._done) > self.max_steps or self._nbytes > self.max_bytes:
             count = len(_together(self._done))
             if count == len(self._done):
                 return
-            nbytes -= sum(self._done.popleft().nbytes for _ in range(count))
+            for _ in range(count):
+                self._discount(self._done.popleft())
+
+    def _count(self, step: Step) -> None:
+        self._nbytes += step.nbytes - self._sizes.get(id(step), 0)
+        self._sizes[id(step)] = step.nbytes
+
+    def _discount(self, step: Step) -> Step:
+        self._nbytes -= self._sizes.pop(id(step))
+        return step
 
     def forget_newest(self) -> Step:
         """Return the newest step, which can be neither undone nor done again from now on."""
-        return self._done.pop()
+        return self._discount(self._done.pop())
 
     def undo(self) -> Step | None:
         """Return the newest step, now undone; None when there is none."""
         if not self._done:
             return None
-        self._undone.append(self._done.pop())
+        self._undone.append(self._discount(self._done.pop()))
         return self._undone[-1]
 
     def redo(self) -> Step | None:
@@ -195,6 +209,7 @@ class History:
         if not self._undone:
             return None
         self._done.append(self._undone.pop())
+        self._count(self._done[-1])
         return self._done[-1]
 
     def to_undo(self) -> list[Step]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Plane, default_limits, make_plane
+from napari_fbrs.models.memory import is_shortage
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,18 @@ class Image:
         Raises
         ------
         InputError
-            If the position lies outside the image.
+            If the position lies outside the image, or what holds the image cannot be read (any more).
         """
-        pixels: npt.NDArray[Any] = np.asarray(self.data[self.checked(index).select(slice(None), slice(None))])
+        where = self.checked(index).select(slice(None), slice(None))
+        try:
+            pixels: npt.NDArray[Any] = np.asarray(self.data[where])
+        except Exception as error:  # of a file, a server, a chunk's codec: there is nothing a lazy array does not raise
+            if is_shortage(error):
+                raise
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing more is known'}"
+            raise InputError(
+                f"the image could not be read ({reason[:300]}): see that its file is where it was, and click again"
+            ) from error
         return make_plane(pixels.swapaxes(0, 1) if index.transposed else pixels, limits)
 
     def checked(self, index: PlaneIndex) -> PlaneIndex:

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,15 +65,19 @@ class Journal:
         self._lock = FileLock(_lock_path(self.path), thread_local=False)
         self._writing = 0  # how many of those that wait are being written
         self._waiting: list[tuple[bool, list[Pending]]] = [(True, [])]  # (anew?, entries)
+        self._key: Hashable = None  # of the newest entry
         self._changed = threading.Condition()
         self._calls: list[Callable[[], None]] = []
         self._closed = self._lost = False
         self._thread = threading.Thread(target=self._run, name="napari-fbrs journal", daemon=True)
         self._thread.start()
 
-    def append(self, entry: Pending) -> None:
-        """Add an entry, or what makes it when it is written; returns at once."""
-        self._queue(False, [entry])
+    def append(self, entry: Pending, key: Hashable = None) -> None:
+        """Add an entry, or what makes it when it is written; returns at once.
+
+        Of entries in a row with the same key (not None) that wait together, only the newest is written.
+        """
+        self._queue(False, [entry], key)
 
     def rewrite(self, entries: Iterable[Pending]) -> None:
         """Have the file hold these entries and no others; it is replaced as a whole, later entries follow them."""
@@ -113,13 +117,16 @@ class Journal:
         self.close()
         _remove(self.path)
 
-    def _queue(self, anew: bool, entries: list[Pending]) -> None:
+    def _queue(self, anew: bool, entries: list[Pending], key: Hashable = None) -> None:
         with self._changed:
             if not self.alive:
                 self._lost = True
                 return
             if anew:  # it holds all that was waiting
                 del self._waiting[self._writing :]
+            elif key is not None and key == self._key and len(self._waiting) > self._writing:
+                del self._waiting[-1]
+            self._key = key
             self._waiting.append((anew, entries))
             self._changed.notify_all()
 

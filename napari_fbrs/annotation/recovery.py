@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
@@ -106,7 +106,7 @@ class Recorder:
 
     def refined(self, place: Place, refinement: Refinement, seen: Seen) -> None:
         """Record what decides a mask."""
-        self._changed(partial(_refine_entry, place, refinement, seen))
+        self._changed(partial(_refine_entry, place, refinement, seen), key=place)
 
     def shown(self, place: Place, mask: PlaneMask | None, seen: Seen) -> None:
         """Record what was predicted last."""
@@ -155,14 +155,14 @@ class Recorder:
             session.labels = self._store
         (self.journal.discard if discard else self.journal.close)()
 
-    def _changed(self, entry: Pending) -> None:
+    def _changed(self, entry: Pending, key: Hashable = None) -> None:
         self._session.unsaved = True
         if self._group is not None:
             self._group.append(entry)
         else:
-            self._append(entry)
+            self._append(entry, key)
 
-    def _append(self, entry: Pending) -> None:
+    def _append(self, entry: Pending, key: Hashable = None) -> None:
         journal = self.journal
         if not journal.alive:
             return
@@ -170,7 +170,7 @@ class Recorder:
         if too_large and not journal.rewriting and self._group is None:
             self._write_anew()  # the session has changed already: what is written holds the entry
         else:
-            journal.append(entry)
+            journal.append(entry, key)
 
     def _write_anew(self) -> None:
         self._notes = _notes(self._session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,13 +28,14 @@ from napari_fbrs.annotation.labels import (
 )
 from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.clicks import Click, ClickList
-from napari_fbrs.errors import InputError
+from napari_fbrs.errors import InputError, MemoryShortageError
 from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.contradictions import contradicted
 from napari_fbrs.inference.correction import corrected, state_from
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.predictor import Method, Prediction, Predictor, State
+from napari_fbrs.inference.shortage import lighter_ones
 from napari_fbrs.inference.zoom import bounding_box
 
 _PREDICTION_BYTES = 256 * 2**20
@@ -143,7 +145,7 @@ class Session:
         self.unsaved = False  # whether something has changed since all masks were exported
         self._group: object | None = None
         self._largest = first_object
-        self._predictor = predictor
+        self._predictor, self._lighter = predictor, lighter_ones(predictor)
         self._refinements: dict[Place, Refinement] = {}
         # What was written last for each place; no refinement: by a predictor that has been exchanged since.
         self._shown: dict[Place, tuple[Refinement | None, PlaneMask | None]] = {}
@@ -158,6 +160,21 @@ class Session:
 
     @predictor.setter
     def predictor(self, predictor: Predictor) -> None:
+        self._exchange(predictor)
+        self._lighter = lighter_ones(predictor)
+
+    def lighten(self) -> str | None:
+        """Exchange a predictor whose memory has run out for one that takes less; say what it does otherwise.
+
+        None: there is none that takes less.
+        """
+        predictor, told = next(self._lighter, (None, None))
+        if predictor is not None:
+            self._exchange(predictor)
+            logging.getLogger(__name__).warning("memory has run out, from now on %s", told)
+        return told
+
+    def _exchange(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self._predictions = ByteCache(_PREDICTION_BYTES)
 
@@ -365,7 +382,7 @@ class Session:
             else:  # the same step computed anew, by another predictor
                 step.change = step.change.then(change)
             step.shown_after, step.mask_after = result.refinement, result.mask
-            self.history.trim()
+            self.history.grown(step)
         return True
 
     def unmet(self, place: Place) -> tuple[int, ...] | None:
@@ -400,8 +417,19 @@ class Session:
         return self.update(place)
 
     def update(self, place: Place) -> Result:
-        """Compute and show the mask at a place."""
-        result = self.compute(place, self.refinement(place))
+        """Compute and show the mask at a place; where memory runs out, with a predictor that takes less.
+
+        Raises
+        ------
+        MemoryShortageError
+            If there is none that takes less.
+        """
+        try:
+            result = self.compute(place, self.refinement(place))
+        except MemoryShortageError:
+            if self.lighten() is None:
+                raise
+            return self.update(place)
         self.show(result)
         return result
 

@@ -19,7 +19,7 @@ from napari_fbrs.annotation.objects import Objects
 from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import Result, Session
-from napari_fbrs.errors import InputError
+from napari_fbrs.errors import InputError, MemoryShortageError
 from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, image_shape, level_0, painted_change, shown_limits
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
@@ -533,7 +533,20 @@ class Annotator(QObject):
             return
         self.update()
 
+    def make_do(self, error: Exception) -> bool:
+        """Go on with a predictor that takes less memory, if that is what has run out, and say so.
+
+        False: it is something else, or nothing takes less.
+        """
+        told = self.session.lighten() if isinstance(error, MemoryShortageError) else None
+        if told is not None:
+            self.refused.emit(f"{error}. From now on {told}; Start, or another model, goes back to what it was")
+        return told is not None
+
     def _fail(self, error: Exception) -> None:
+        if self.make_do(error):
+            self.update()
+            return
         if isinstance(error, InputError):
             self.refused.emit(str(error))
         else:

@@ -237,11 +237,10 @@ class ClickLayers:
         shape = np.array(image_shape(self.image))
         points, outside = [], 0
         for positive, layer in self.by_sign.items():
-            for pixel in self._pixels(layer):
-                if np.all(np.isfinite(pixel)) and np.all((pixel >= 0) & (pixel < shape)):
-                    points.append(Point(tuple(map(int, pixel)), positive))
-                else:
-                    outside += 1
+            pixels = self._pixels(layer)
+            inside = ((pixels >= 0) & (pixels < shape)).all(axis=1)  # which NaN is not
+            outside += int(np.count_nonzero(~inside))
+            points += [Point(tuple(pixel), positive) for pixel in pixels[inside].astype(int).tolist()]
         return points, outside
 
     def write(self, points: Iterable[Point]) -> None:

@@ -47,6 +47,7 @@ class PropagationBox(QWidget):
         self._annotator: Annotator | None = None
         self._shown: list[tuple[Place, float]] = []
         self._count = 0
+        self._way = ""
         self._worker = LatestWorker(self)
         self._worker.returned.connect(self._finished)
         self._worker.failed.connect(self._failed)
@@ -112,14 +113,16 @@ class PropagationBox(QWidget):
     def start(self, way: str) -> None:
         """Carry the current object from the displayed slice."""
         annotator = self._annotator
-        if annotator is None or self.busy:
-            return
+        if annotator is not None and not self.busy:
+            self._start(annotator, way)
+
+    def _start(self, annotator: Annotator, way: str) -> None:
         try:
             legs = self._legs(annotator, way)
         except InputError as error:
             annotator.refused.emit(str(error))
             return
-        self._count = 0
+        self._count, self._way = 0, way
         self.bar.setRange(0, sum(len(slices) for _, slices in legs))
         self.bar.setValue(0)
         self.running.show()
@@ -173,10 +176,13 @@ class PropagationBox(QWidget):
 
     def _failed(self, error: Exception) -> None:
         self.running.hide()
-        if self._annotator is not None:
-            signal: Any = self._annotator.refused if isinstance(error, InputError) else self._annotator.crashed
+        annotator = self._annotator
+        if annotator is not None and annotator.make_do(error):
+            self._start(annotator, self._way)
+        elif annotator is not None:
+            signal: Any = annotator.refused if isinstance(error, InputError) else annotator.crashed
             signal.emit(str(error) if isinstance(error, InputError) else error)
-            self.refresh(self._annotator)
+            self.refresh(annotator)
 
     def _list_doubtful(self) -> None:
         annotator = self._annotator

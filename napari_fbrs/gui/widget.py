@@ -27,7 +27,7 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_fbrs.annotation.click_record import Moment, moment_of
 from napari_fbrs.annotation.session import Result
-from napari_fbrs.errors import FBRSError, InputError
+from napari_fbrs.errors import FBRSError, InputError, MemoryShortageError
 from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.export_box import ExportBox
@@ -66,7 +66,8 @@ class FBRSWidget(QWidget):
         self.annotator: Annotator | None = None
         self._loader = LatestWorker(self)
         self._loader.returned.connect(self._loaded)
-        self._loader.failed.connect(self._crashed)
+        self._loader.failed.connect(self._not_loaded)
+        self._loading = ""  # the device that a model is being loaded to
         self._chosen: Layers | None = None
         self._build()
         for watched in self._watched():
@@ -273,12 +274,21 @@ class FBRSWidget(QWidget):
         mark = {"role": role, "image": image.name}
         return next((layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark), None)
 
-    def _load(self) -> None:
+    def _load(self, on: str | None = None) -> None:
         name, device = self._boxes.names
+        self._loading = device = on or device
         mode, zoom = self.mode.currentText(), self.zoom.isChecked()
         self.start_button.setEnabled(False)
         self._say(f"Loading the model {name} ...")
         self._loader.submit(lambda _cancelled: _predictor(load_model(name, device), mode, zoom=zoom))
+
+    def _not_loaded(self, error: Exception) -> None:
+        """Try the CPU where another device has no room for the model; else say what is wrong."""
+        if isinstance(error, MemoryShortageError) and self._loading != "cpu":
+            show_warning(f"{error}. The model is loaded to the CPU instead")
+            self._load(on="cpu")
+        else:
+            self._crashed(error)
 
     def _loaded(self, predictor: Predictor) -> None:
         self.start_button.setEnabled(True)

@@ -23,6 +23,7 @@ from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
 from napari_fbrs.inference.prior import Prior
+from napari_fbrs.inference.shortage import tells_shortage
 from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, stroke_to_crop, to_crop
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.network import Cut, Features, resize
@@ -302,6 +303,7 @@ class Predictor:
         """
         return make_plane(image, limits)
 
+    @tells_shortage
     def warm_up(self, plane: Plane, *, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Do ahead what a first click on a plane needs, wherever it is made.
 
@@ -329,6 +331,7 @@ class Predictor:
             self.predict(plane, [middle], cancelled=cancelled)
             self._warm = True
 
+    @tells_shortage
     def predict(
         self,
         plane: Plane,
@@ -358,6 +361,8 @@ class Predictor:
             If `cancelled` said so.
         PredictionError
             If the network's output is not a number.
+        MemoryShortageError
+            If the device has too little memory; `lighter_ones` take less.
         """
         clicks = tuple(clicks)
         _check(clicks, plane.shape)

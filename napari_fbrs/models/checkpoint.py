@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from napari_fbrs.errors import InputError, ModelFileError
 from napari_fbrs.models.architectures import describe, parse, recognise
+from napari_fbrs.models.memory import is_shortage, shortage
 from napari_fbrs.models.network import Architecture, InteractiveNetwork
 from napari_fbrs.models.state_dict import read_state_dict
 
@@ -79,6 +82,15 @@ class Model:
     def folded(self) -> InteractiveNetwork:
         """The same network for prediction alone, with its batch norms in its convolutions."""
         return self.network.folded()
+
+    def on(self, device: torch.device) -> Model:
+        """Return the same model on another device; this one stays where it is."""
+        moved: dict[int, Any] = {
+            id(weights): torch.nn.Parameter(weights.detach().to(device), requires_grad=weights.requires_grad)
+            for weights in self.network.parameters()
+        }
+        moved |= {id(values): values.to(device) for values in self.network.buffers()}
+        return dataclasses.replace(self, network=copy.deepcopy(self.network, moved), device=device)
 
 
 def save_model(
@@ -171,10 +183,19 @@ def load_checkpoint(path: Path, device: torch.device, architecture: Architecture
         architecture = architecture or recognise(state, path.name)
         settings, name = ModelSettings(), path.stem
     network = fill(architecture, state, path.name)
-    network = network.eval().requires_grad_(False).to(device)
+    network = _placed(network.eval().requires_grad_(False), device)
     if device.type in ("cpu", "cuda"):  # convolutions are about twice as fast there with channels last
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(name, network, settings, fingerprint(path), device)
+
+
+def _placed(network: InteractiveNetwork, device: torch.device) -> InteractiveNetwork:
+    try:
+        return network.to(device)
+    except (MemoryError, RuntimeError) as error:
+        if is_shortage(error):
+            raise shortage(error, device) from error
+        raise
 
 
 def fill(architecture: Architecture, state: Mapping[str, Tensor], name: str) -> InteractiveNetwork:

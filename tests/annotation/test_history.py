@@ -82,5 +82,5 @@ def test_steps_that_grow_later_are_counted_then():
     history.record(second)
     assert len(history) == 2
     second.change = step(3).change
-    history.trim()
+    history.grown(second)
     assert list(history.newest_first()) == [second]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,34 @@ def test_a_person_can_read_it(tmp_path):
     lines = written(tmp_path).read_text().splitlines()
     assert len(lines) == 6
     assert lines[1] == '{"do": "refine", "object": 0, "name": ""}'
+
+
+def test_of_entries_that_wait_together_the_newest_of_a_key_is_written(tmp_path):
+    journal = Journal(tmp_path, HEADER, no_failure)
+    gate = threading.Event()
+    journal.append(lambda: gate.wait() and {"do": "first"})
+    for do, key in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a"), ("c", None), ("c", None), ("a4", "a")):
+        journal.append({"do": do}, key)
+    gate.set()
+    journal.close()
+    assert [entry["do"] for entry in read_journal(journal.path)[1]] == ["first", "a2", "b1", "a3", "c", "c", "a4"]
+
+
+def test_what_is_being_written_is_not_exchanged(tmp_path):
+    journal = Journal(tmp_path, HEADER, no_failure)
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow() -> dict[str, str]:
+        begun.set()
+        gate.wait()
+        return {"do": "a1"}
+
+    journal.append(slow, "a")
+    begun.wait()
+    journal.append({"do": "a2"}, "a")
+    gate.set()
+    journal.close()
+    assert [entry["do"] for entry in read_journal(journal.path)[1]] == ["a1", "a2"]
 
 
 def test_flushed_means_on_the_disk_while_it_is_open(tmp_path):
