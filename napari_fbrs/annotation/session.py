@@ -158,6 +158,7 @@ class Session:
 
     @predictor.setter
     def predictor(self, predictor: Predictor) -> None:
+        predictor.cache = self._predictor.cache  # in another mode much of it is the same
         self._predictor = predictor
         self._predictions = ByteCache(_PREDICTION_BYTES)
 
