@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError
+from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
 from napari_fbrs.inference.predictor import Method, Prediction, PredictorSettings, State
 from napari_fbrs.inference.zoom import bounding_box
@@ -92,6 +93,7 @@ class DiscPredictor:
 
     def __init__(self, radius: float = 4.0, growth: float = 0.25) -> None:
         self.radius, self.growth = radius, growth
+        self.cache = ByteCache(0)
         self.calls: list[tuple[Click, ...]] = []
 
     model = SimpleNamespace(name="discs", fingerprint="d15c" * 16, device=CPU)

@@ -160,6 +160,7 @@ class Session:
 
     @predictor.setter
     def predictor(self, predictor: Predictor) -> None:
+        predictor.cache = self._predictor.cache  # in another mode much of it is the same
         self._exchange(predictor)
         self._lighter = lighter_ones(predictor)
 

@@ -275,10 +275,12 @@ class Predictor:
         self.model = model
         self.mode = mode
         self.settings = settings or PredictorSettings.of_model(model.settings)
-        self.cache = ByteCache(cache_bytes)
+        self.cache = ByteCache(cache_bytes)  # may be shared: keys tell all that values depend on
         self._warm = False
         self._network = model.folded if self.settings.folded else model.network
         self._half = self.settings.half and fast_bfloat16(model.device)
+        computed = self.settings.folded, self.settings.local, self._half
+        self._computed_by = (model.fingerprint, str(model.device), *computed)
 
     @property
     def method(self) -> Method:
@@ -521,7 +523,7 @@ class Predictor:
                 logits = self._decode(self._embed(np.stack(images), points, Cut.B, None, flip=False))
                 return _checked(torch.sigmoid(logits)[:, 0].cpu().numpy())
 
-        return self.cache.get((plane.token, crops, size, points.tobytes()), make)
+        return self.cache.get((self._computed_by, plane.token, crops, size, points.tobytes()), make)
 
     def _size(self, crop: Crop, *, zoomed: bool) -> tuple[int, int]:
         """Return rows and columns of the network's input."""
@@ -545,20 +547,20 @@ class Predictor:
         timings: dict[str, float],
         prior: Prior | None = None,
     ) -> Features:
-        cut = MODES[self.mode]
+        cut = MODES[self.mode] or Cut.B
         points = network_points(clicks, self._network_clicks)
         if not self._network.takes_prior:
             prior = None
         flip = self.settings.flip
         told = (points.tobytes(), prior and prior.token)
-        key = (self.model.fingerprint, plane.token, crop, size, flip, cut, told)
+        key = (self._computed_by, plane.token, crop, size, flip, cut, told)
 
         def make() -> Features:
             with _timed(timings, "read"):
                 image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
             with _timed(timings, "embed"):
                 mask = prior.seen(crop, size) if prior else None
-                return self._embed(image[None], points[None], cut or Cut.B, mask, flip)
+                return self._embed(image[None], points[None], cut, mask, flip)
 
         return self.cache.get(key, make)
 

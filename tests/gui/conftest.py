@@ -24,6 +24,7 @@ from napari_fbrs.clicks import Click
 from napari_fbrs.errors import CancelledError
 from napari_fbrs.gui import widget as widget_module
 from napari_fbrs.gui.widget import FBRSWidget
+from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.predictor import Method, Prediction, PredictorSettings, State
 from napari_fbrs.models.checkpoint import ModelSettings
@@ -60,6 +61,7 @@ class DiscPredictor:
     def __init__(self) -> None:
         self.model = SimpleNamespace(device=torch.device("cpu"), name="discs", fingerprint="discs")
         self.mode = ""
+        self.cache = ByteCache(0)
         self.settings: PredictorSettings | None = None
         self.calls: list[tuple[Click, ...]] = []
         self.states: list[State | None] = []

@@ -604,3 +604,33 @@ def test_warming_up_leaves_only_the_click_to_be_done(network: BrightNetwork, mon
     assert read[-1] == Crop.whole(plane.shape)
     with pytest.raises(CancelledError):
         predictor.warm_up(other, cancelled=lambda: True)
+
+
+def test_another_predictor_goes_on_with_what_is_the_same(small: Model):
+    first, second = Predictor(small), Predictor(small, "NoBRS")
+    second.cache = first.cache
+    plane = first.prepare(two_squares())
+    kept = first.predict(plane, CLICKS[:1])
+    misses = first.cache.misses
+    again = second.predict(plane, CLICKS[:1])
+    assert first.cache.misses == misses
+    assert np.array_equal(again.network_probability, kept.network_probability)
+
+
+@pytest.mark.parametrize("other", ["folded", "local", "mode"])
+def test_what_differs_is_computed_anew(small: Model, other: str):
+    settings = PredictorSettings.of_model(small.settings)
+    first = Predictor(small)
+    if other == "mode":
+        second = Predictor(small, "f-BRS-C")
+    else:
+        second = Predictor(small, settings=replace(settings, **{other: not getattr(settings, other)}))
+    second.cache = first.cache
+    plane = first.prepare(two_squares())
+    rounds = list(first.replay(plane, ClickList.one_by_one(CLICKS[:3])))
+    misses = first.cache.misses
+    shared = list(second.replay(plane, ClickList.one_by_one(CLICKS[:3])))
+    assert first.cache.misses > misses
+    alone = Predictor(small, second.mode, settings=second.settings)
+    assert digest(shared) == digest(rounds_of(alone, two_squares(), CLICKS[:3]))
+    assert len(rounds) == len(shared)
