@@ -16,7 +16,7 @@ def test_every_cell_prints_what_the_page_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     cells = [cell for cell in json.loads(PAGE.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    assert len(cells) == 8
+    assert len(cells) == 7
     for cell in cells:
         exec("".join(cell["source"]), names)
         shown = "".join(line for output in cell["outputs"] for line in output.get("text", ()))
