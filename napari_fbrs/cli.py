@@ -140,8 +140,9 @@ def _add_segment(commands: Commands[_Parser]) -> None:
         epilog=_SEGMENT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG or TIFF; a TIFF may be a stack")
-    parser.add_argument("--clicks", type=Path, required=True, metavar="CLICKS.csv", help="the clicks; see below")
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG, TIFF or zarr array; may be a stack")
+    parser.add_argument("--clicks", type=Path, required=True, metavar="CLICKS.csv", help="the clicks; see below; "
+                        "or points saved from napari")  # fmt: skip
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="labels: .tif, or .png in 2D up to 65535"
     )
