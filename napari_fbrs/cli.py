@@ -140,8 +140,9 @@ def _add_segment(commands: Commands[_Parser]) -> None:
         epilog=_SEGMENT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG or TIFF; a TIFF may be a stack")
-    parser.add_argument("--clicks", type=Path, required=True, metavar="CLICKS.csv", help="the clicks; see below")
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="PNG, JPEG, TIFF or zarr array; may be a stack")
+    parser.add_argument("--clicks", type=Path, required=True, metavar="CLICKS.csv", help="the clicks; see below; "
+                        "or points saved from napari")  # fmt: skip
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="labels: .tif, or .png in 2D up to 65535"
     )
@@ -528,11 +529,20 @@ def _add_benchmark(commands: Commands[_Parser], *, named: bool) -> None:
     soak.add_argument("--json", type=Path, metavar="OUT", help="write the actions that led to what does not hold here")
     soak.add_argument("--again", type=Path, metavar="FILE", help="do the actions of such a file")
     soak.set_defaults(run=_benchmark_soak)
+    many = parts.add_parser(
+        "batch",
+        help="how much faster a batch is with more workers",
+        description="Do the same batch with one worker and with more, in turn, and tell how much faster it was, what "
+        "processor time it took, and whether the results are the same.",
+    )
     if named:
+        from napari_fbrs.batching import scaling
         from napari_fbrs.evaluation.latency import command
 
         command.add_arguments(latency)
         latency.set_defaults(run=_benchmark_latency)
+        scaling.add_arguments(many)
+        many.set_defaults(run=scaling.run)
 
 
 def _benchmark_window(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ Cancelled = Callable[[], bool]
 Begin = Callable[[Cancelled], Callable[[Task], Result]]  # called once in each process; returns what does a task
 
 # What libraries read when they are loaded; without it each of them makes as many threads as there are processors.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TIFFFILE_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TIFFFILE_NUM_THREADS")
 
 
 class WorkerError(FBRSError):
@@ -202,8 +202,8 @@ def _interrupts_ignored() -> Iterator[None]:
 @contextmanager
 def _environment(threads: int) -> Iterator[None]:
     """Start processes whose libraries make no more threads than they should."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     try:
         yield
     finally:

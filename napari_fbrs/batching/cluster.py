@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from napari_fbrs.errors import InputError
-from napari_fbrs.processes import Begin, WorkerError, torch_threads
+from napari_fbrs.processes import THREAD_VARIABLES, Begin, WorkerError, torch_threads
 
 LOCAL = "local"
 _PATIENCE = "30 s"  # until there must be an answer from a scheduler
+_RESTART = "10 minutes"  # in which a worker that was lost must be there again: busy machines take long to start one
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -80,10 +81,13 @@ def _client(address: str, jobs: int, threads: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    quiet = {"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads}
+    here = {
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, threads),
+        "distributed.deploy.lost-worker-timeout": _RESTART,
+    }
     if address == LOCAL:
         with (
-            dask.config.set(quiet),
+            dask.config.set(here),
             LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
         ):

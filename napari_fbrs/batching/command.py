@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
             bar[0].say(f"failed: {wrong}")
         bar[0].step()
 
-    done = batch(args.inputs, args.output, progress=progress, **options)
+    done = batch(args.inputs, args.output, apart=True, progress=progress, **options)
     sys.stdout.writelines(f"{line}\n" for line in done.report())
     return SOME_FAILED if done.failed else 0
 

@@ -49,12 +49,17 @@ class Manifest:
         self._settings = dict(settings)
         self._lines = LineFile(self.path)
         self._entries: dict[str, Mapping[str, Any]] = {}
-        self._same = False  # whether the last header in the file is this one
+        self._current: set[str] = set()  # outputs whose last line was made with these settings
+        self._same = False  # whether the last header in the file is of these settings
         self._read(anew)
 
     def __getitem__(self, output: str) -> Mapping[str, Any] | None:
-        """Return the last line about an output; None where there is none."""
+        """Return the last line about an output, made with whatever settings; None where there is none."""
         return self._entries.get(output)
+
+    def is_done(self, output: str) -> bool:
+        """Return whether an output has been done, with these settings."""
+        return output in self._current and self._entries[output]["status"] == DONE
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -69,7 +74,7 @@ class Manifest:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Write down what became of an image."""
-        self._entries[entry["output"]] = entry
+        self._take(entry)
         self._lines.add(entry)
 
     def relative(self, path: Path) -> str:
@@ -100,7 +105,6 @@ class Manifest:
             )
         self._there = dict(line["settings"])
         self._same = self._there == self._settings
-        self._entries.clear()  # made with other settings
 
     def _take_entry(self, line: Mapping[str, Any]) -> None:
         if not (isinstance(line["output"], str) and line["status"] in (DONE, FAILED)):
@@ -108,7 +112,12 @@ class Manifest:
         for part in ("inputs", "outputs"):
             if not all(isinstance(stamp, dict) for stamp in line[part].values()):
                 raise ValueError(f"{part} without what they were")
-        self._entries[line["output"]] = line
+        self._take(line)
+
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        output = entry["output"]
+        self._entries[output] = entry
+        (self._current.add if self._same else self._current.discard)(output)
 
     def _refuse(self) -> None:
         changed = sorted(

@@ -94,6 +94,7 @@ def batch(
     jobs: int = 1,
     threads: int = 1,
     scheduler: str | None = None,
+    apart: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Batch:
     """Segment the objects of many images; what is done already is not done again.
@@ -134,6 +135,8 @@ def batch(
         Of each on a CPU; the last bits of a prediction depend on it.
     scheduler : str, optional
         Address of a dask scheduler whose workers see the same files; ``"local"`` for a cluster of `jobs` workers here.
+    apart : bool, optional
+        Use a process of its own where there is only one, too: then an image that takes all memory is one that failed.
     progress : callable, optional
         Told how many images are done, of how many, and what went wrong with the last one (None: nothing).
 
@@ -177,7 +180,7 @@ def batch(
     found, without = find_jobs(given, clicks, labels, seeded=settings.seeds is not None)
     running = Running(Path(output).expanduser(), settings, overwrite=overwrite)
     running.batch.without_clicks = without
-    running.run(found, _Engine(jobs, threads, scheduler), progress)
+    running.run(found, _Engine(jobs, threads, scheduler, apart), progress)
     return running.batch
 
 
@@ -204,12 +207,13 @@ class _Engine:
     jobs: int
     threads: int
     scheduler: str | None
+    apart: bool
 
     def run(self, begin: Begin, tasks: Sequence[Job]) -> Generator[tuple[Job, Outcome | Exception], None, None]:
         """Do tasks, and yield what came of each."""
         if self.scheduler is not None:
             yield from in_cluster(self.scheduler, begin, tasks, jobs=self.jobs, threads=self.threads)
-        elif self.jobs > 1 and len(tasks) > 1:
+        elif self.apart or (self.jobs > 1 and len(tasks) > 1):
             yield from in_processes(begin, tasks, jobs=self.jobs, threads=self.threads, attempts=_ATTEMPTS)
         else:
             work = begin()
@@ -289,7 +293,7 @@ class Running:
     def _is_done(self, job: Job) -> bool:
         """Return whether a job has been done, from what is there now, and its results are there."""
         entry = self._manifest[job.output]
-        if entry is None or entry["status"] != DONE:
+        if entry is None or not self._manifest.is_done(job.output):
             return False
         inputs, outputs = entry["inputs"], [self._folder / name for name in self._names(job)]
         named = {self._manifest.relative(path) for path in job.inputs} <= set(inputs)

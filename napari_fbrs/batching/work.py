@@ -81,6 +81,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001  the images after it are to be done all the same
             doing.error = error
         doing.facts |= {
+            "began": round(time.time() - (time.monotonic() - started), 3),
             "seconds": round(time.monotonic() - started, 3),
             "cpu_seconds": round(time.process_time() - used, 3),
             "process": f"{platform.node()}:{os.getpid()}",
