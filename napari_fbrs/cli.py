@@ -523,8 +523,9 @@ def _add_benchmark(commands: Commands[_Parser], *, named: bool) -> None:
     soak.add_argument("--actions", type=int, default=2000, metavar="N", help="how many (default: 2000)")
     soak.add_argument("--seed", type=int, default=0, help="other actions (default: 0)")
     soak.add_argument(
-        "--memory", type=int, default=500, metavar="MB",
-        help="by how much resident memory may grow after the first hundred actions (default: 500)",
+        "--memory", type=int, default=1000, metavar="MB",
+        help="by how much resident memory may grow after the first hundred actions (default: 1000, what features, "
+        "predictions and steps are kept in)",
     )  # fmt: skip
     soak.add_argument("--json", type=Path, metavar="OUT", help="write the actions that led to what does not hold here")
     soak.add_argument("--again", type=Path, metavar="FILE", help="do the actions of such a file")

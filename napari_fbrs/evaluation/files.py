@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,6 +21,14 @@ from PIL import Image
 from napari_fbrs.errors import InputError
 
 _NOT_DATA = ("__MACOSX", "Thumbs.db")
+_LARGEST_BYTES = 2**31  # of a file, and of its pixels
+_UNREADABLE = (  # what zipfile is known to raise on archives that are damaged, encrypted, or packed in ways it cannot
+    OSError, zipfile.BadZipFile, KeyError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError
+)  # fmt: skip
+_NO_IMAGE = (  # what the libraries are known to raise on bytes that are no image
+    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, EOFError,
+    Image.DecompressionBombError, Image.DecompressionBombWarning, struct.error, tifffile.TiffFileError, zlib.error,
+)  # fmt: skip
 
 
 class Files:
@@ -60,11 +70,17 @@ class Files:
         Raises
         ------
         InputError
-            If it cannot be read.
+            If it cannot be read, or is far larger than any image.
         """
+        if name not in self._sizes:  # as a list of names in the data set may have it, "../.." and all
+            raise InputError(f"{self.path}: cannot read {name}: there is no such file in the data set")
+        if self._sizes[name] > _LARGEST_BYTES:
+            raise InputError(
+                f"{self.path}: {name} says that it holds {self._sizes[name]} bytes: no image is that large"
+            )
         try:
             return self._read(name)
-        except (OSError, zipfile.BadZipFile, KeyError) as error:
+        except _UNREADABLE as error:
             raise InputError(f"{self.path}: cannot read {name}: {error}") from error
 
     def image(self, name: str) -> npt.NDArray[np.generic]:
@@ -77,8 +93,20 @@ class Files:
         """
         content, suffix = self.read(name), PurePosixPath(name).suffix.lower()
         with self._damaged(name):
-            plugin = "tifffile" if suffix in (".tif", ".tiff") else "pillow"
+            plugin = "pillow"
+            if suffix in (".tif", ".tiff"):
+                plugin = "tifffile"
+                self._check_extent(name, content)
             return np.asarray(imageio.v3.imread(io.BytesIO(content), extension=suffix, plugin=plugin))
+
+    def _check_extent(self, name: str, content: bytes) -> None:
+        """Raise `InputError` if a TIFF says that it holds more pixels than one can: Pillow looks at others itself."""
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            declared = sum(series.nbytes for series in file.series)
+        if declared > _LARGEST_BYTES:
+            raise InputError(
+                f"{self.path}: {name} says that it holds {declared} bytes of pixels: no image is that large"
+            )
 
     def labels(self, name: str) -> npt.NDArray[np.generic]:
         """Return the values of a label image, which are not the colours of its palette if it has one."""
@@ -94,7 +122,7 @@ class Files:
             yield
         except InputError:
             raise
-        except (OSError, ValueError, SyntaxError, struct.error, tifffile.TiffFileError) as error:
+        except _NO_IMAGE as error:
             raise InputError(f"{self.path}: {name} is damaged, or no image: {error}") from error
 
 

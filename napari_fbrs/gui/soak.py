@@ -294,7 +294,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--actions", type=int, default=2000, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--memory", type=int, default=500, metavar="MB")
+    parser.add_argument("--memory", type=int, default=1000, metavar="MB")
     parser.add_argument("--again", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="OUT")
     args = parser.parse_args()

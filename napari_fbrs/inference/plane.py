@@ -14,6 +14,8 @@ from napari_fbrs.errors import InputError
 from napari_fbrs.models.network import resize
 
 _COLOURS = 3
+_WIDEST = 8  # bytes of a number; long doubles are brought to that
+_LARGEST = float(np.finfo(np.float64).max)
 _STRIP_PIXELS = 2**21  # input pixels averaged at a time: bounds the memory of a large plane
 
 Limits = tuple[float, ...]  # black and white; of several channels black and white of each in turn
@@ -186,6 +188,9 @@ def make_plane(image: npt.ArrayLike, limits: Limits | None = None) -> Plane:
     pixels = np.asarray(image)
     if pixels.dtype.kind not in "buif":
         raise InputError(f"an image must hold numbers, this one holds {pixels.dtype}; convert it to float32")
+    if pixels.dtype.itemsize > _WIDEST:
+        with np.errstate(over="ignore"):
+            pixels = pixels.astype(np.float64)
     channels = len(limits or ()) // 2
     if channels > 1 and pixels.shape[2:] != (channels,):
         raise InputError(f"limits of {channels} channels do not fit pixels of shape {pixels.shape}")
@@ -230,7 +235,7 @@ def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float
         finite = strip[np.isfinite(strip)]
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    return (low, high) if low <= high else (0.0, 1.0)
+    return (max(low, -_LARGEST), min(high, _LARGEST)) if low <= high else (0.0, 1.0)  # long doubles reach farther
 
 
 def colour_range(dtype: np.dtype[Any]) -> float:
