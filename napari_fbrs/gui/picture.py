@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,11 +120,11 @@ class Picture:
         told |= {"scale": self.layer.scale * self._width, "translate": self.layer.translate + self._moved()}
         return told | {"units": self.layer.units, "axis_labels": self.layer.axis_labels}
 
-    def data_to_world(self, position: Sequence[float]) -> npt.NDArray[np.float64]:
+    def data_to_world(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return where a pixel lies in the world."""
         return np.array(self.layer.data_to_world(np.asarray(position) * self._width + self._middle))
 
-    def world_to_data(self, position: Sequence[float]) -> npt.NDArray[np.float64]:
+    def world_to_data(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the pixel at a position in the world, with fractions."""
         data: npt.NDArray[np.float64] = (np.array(self.layer.world_to_data(position)) - self._middle) / self._width
         return data
