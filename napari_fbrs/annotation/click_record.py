@@ -24,7 +24,7 @@ import numpy as np
 
 from napari_fbrs.annotation import encoding
 from napari_fbrs.annotation.history import Place, Refinement
-from napari_fbrs.annotation.image import Image, PlaneIndex
+from napari_fbrs.annotation.image import Channels, Image, PlaneIndex, channels_of
 from napari_fbrs.annotation.labels import Indices, LabelChange, PlaneMask, Values, slice_indices
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.annotation.recovery import fingerprint
@@ -89,6 +89,8 @@ class ImageIdentity:
         From `fingerprint`.
     planes : mapping of PlaneIndex to str
         SHA-256 of the pixels of each plane that has clicks.
+    channels : Channels, optional
+        Which ones it is made of, if not of one array as it is.
     """
 
     name: str
@@ -98,6 +100,7 @@ class ImageIdentity:
     rgb: bool
     fingerprint: str
     planes: Mapping[PlaneIndex, str] = field(default_factory=dict)
+    channels: Channels | None = None
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,8 @@ def make_record(moment: Moment, labels: Values, *, name: str = "", source: str |
         overwrite=moment.notes["overwrite"],
     )
     planes = {plane: plane_digest(image, plane) for plane in dict.fromkeys(m.place.plane for m in masks)}
-    identity = ImageIdentity(name, source, image.shape, str(image.data.dtype), image.rgb, fingerprint(image), planes)
+    about = name, source, image.shape, str(image.data.dtype), image.rgb, fingerprint(image)
+    identity = ImageIdentity(*about, planes, channels_of(image))
     made = {"at": datetime.now(UTC).isoformat(timespec="seconds")} | versions() | {"device": moment.device}
     return Record(identity, moment.method, masks, _different(composed, labels), moment.notes, made)
 
@@ -309,6 +313,7 @@ def write_record(path: Path | str, record: Record) -> None:
 def encode_record(record: Record) -> dict[str, Json]:
     """Return a record as JSON; what is as usual is left out."""
     image, notes, methods = record.image, record.notes, record.methods
+    channels = image.channels
     indices, values = record.painted
     painted = encoding.encode_change(LabelChange(indices, values, values), image.shape) if len(values) else None
     return {
@@ -322,7 +327,8 @@ def encode_record(record: Record) -> dict[str, Json]:
             "dtype": image.dtype,
             "rgb": image.rgb,
             "fingerprint": image.fingerprint,
-        },
+        }
+        | ({"channels": {"axis": channels.axis, "shown": list(channels.shown)}} if channels else {}),
         "planes": [_encode_plane(plane) | {"sha256": sha256} for plane, sha256 in image.planes.items()],
         "predictors": [encoding.encode_method(method) for method in methods],
         "settings": {name: notes[name] for name in ("object", "threshold", "extent")},
@@ -451,8 +457,17 @@ def _decoded(data: Mapping[str, Json]) -> Record:
         "locked": {item["object"] for item in data["objects"] if item["locked"]},
         "classes": {item["object"]: item["class"] for item in data["objects"] if item["class"]},
     }
-    identity = ImageIdentity(**(about | {"shape": shape}), planes=planes)
+    channels = _decode_channels(about.get("channels"), len(shape))
+    identity = ImageIdentity(**(about | {"shape": shape, "channels": channels}), planes=planes)
     return Record(identity, methods[0], masks, _decode_painted(data.get("painted"), shape), notes, data["made"])
+
+
+def _decode_channels(data: Json, ndim: int) -> Channels | None:
+    if data is None:
+        return None
+    if data["axis"] is not None and data["axis"] >= ndim:
+        raise InputError(f"there is no axis {data['axis']} of channels in an image of {ndim} axes")
+    return Channels(data["axis"], tuple(data["shown"]))
 
 
 def _decode_plane(data: Mapping[str, Json], shape: tuple[int, ...]) -> PlaneIndex:

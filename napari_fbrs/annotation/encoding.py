@@ -101,8 +101,9 @@ def decode_refinement(data: Json) -> Refinement:
     """Return what `encode_refinement` was given."""
     limits, expected, base = (data.get(key) for key in ("limits", "expected", "base"))
     if limits is not None:
-        low, high = limits
-        limits = (_number(low), _number(high))
+        if len(limits) not in (2, 4, 6):
+            raise ValueError(f"limits are two numbers a channel, not {len(limits)}")
+        limits = tuple(_number(limit) for limit in limits)
     if expected is not None:
         extent, certain = expected
         expected = Expected(_number(extent), bool(certain))

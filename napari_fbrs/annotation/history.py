@@ -12,6 +12,7 @@ from napari_fbrs.annotation.labels import LabelChange, PlaneMask
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.optimizer import Variables
+from napari_fbrs.inference.plane import Limits
 
 MAX_STEPS = 1000
 MAX_BYTES = 256 * 2**20
@@ -58,7 +59,7 @@ class Refinement:
     threshold : float
         Probability above which a pixel belongs to the object.
     limits : tuple of float or None
-        Intensities shown to the network as black and white; None: found from the plane.
+        Intensities shown to the network as black and white, of each channel; None: found from the plane.
     expected : Expected or None
         What was known of the object's size at its first click.
     base : Base or None
@@ -67,7 +68,7 @@ class Refinement:
 
     clicks: ClickList = field(default_factory=ClickList)
     threshold: float = 0.5
-    limits: tuple[float, float] | None = None
+    limits: Limits | None = None
     expected: Expected | None = None
     base: Base | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.errors import InputError
-from napari_fbrs.inference.plane import Plane, default_limits, make_plane
+from napari_fbrs.inference.plane import Limits, Plane, default_limits, make_plane
 from napari_fbrs.models.memory import is_shortage
+
+_COLOURS = 3
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,115 @@ class PlaneIndex:
         return self.axes[0] > self.axes[1]
 
 
+class Channel:
+    """One channel of an array, not read until it is indexed; its axis stays, one position long.
+
+    So planes of the image have the same axes with and without it, and what is made of it (labels) fits the array by
+    NumPy's rules of broadcasting.
+
+    Parameters
+    ----------
+    data : array_like
+        NumPy, dask, zarr or memory-mapped array.
+    axis : int
+        The axis of its channels.
+    channel : int
+        Which.
+    """
+
+    def __init__(self, data: Any, axis: int, channel: int) -> None:
+        self.data, self.axis, self.channel = data, axis, channel
+        self.shape: tuple[int, ...] = (*data.shape[:axis], 1, *data.shape[axis + 1 :])
+        self.ndim, self.dtype = len(self.shape), data.dtype
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[Any]:
+        """Return pixels; an index for each axis from the first one on."""
+        full = (*index, *(slice(None),) * (self.ndim - len(index)))
+        here = full[self.axis]
+        at = slice(self.channel, self.channel + 1) if isinstance(here, slice) else self.channel
+        return np.asarray(self.data[(*full[: self.axis], at, *full[self.axis + 1 :])])
+
+
+class Composite:
+    """Two or three arrays of one shape as red, green and blue, not read until it is indexed.
+
+    Parameters
+    ----------
+    parts : sequence of array_like
+        In this order; of two, blue is nothing.
+
+    Raises
+    ------
+    InputError
+        If there are too few or too many, or their shapes differ.
+    """
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        if not 2 <= len(parts) <= _COLOURS:
+            raise InputError(f"two or three channels can be shown to the network as colours, not {len(parts)}")
+        shapes = {tuple(part.shape) for part in parts}
+        if len(shapes) > 1:
+            raise InputError(f"channels of different shapes are no image: {', '.join(map(str, sorted(shapes)))}")
+        self.parts = tuple(parts)
+        self.shape: tuple[int, ...] = tuple(parts[0].shape)
+        self.ndim, self.dtype = len(self.shape), np.result_type(*(part.dtype for part in parts))
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[Any]:
+        """Return pixels with the channels as one more axis, the last."""
+        return np.stack([np.asarray(part[index]) for part in self.parts], axis=-1)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Which channels an image is made of.
+
+    Parameters
+    ----------
+    axis : int or None
+        Of an array; None: each is an array of its own.
+    shown : tuple of int
+        One in grey, or up to three as red, green, blue.
+    """
+
+    axis: int | None
+    shown: tuple[int, ...]
+
+    def of(self, data: Any) -> Channel | Composite:
+        """Return them, of an array with all channels.
+
+        Raises
+        ------
+        InputError
+            If it has no such axis or channels.
+        """
+        axis = self.axis
+        if axis is None or axis >= data.ndim or max(self.shown) >= data.shape[axis]:
+            raise InputError(f"an array of shape {tuple(data.shape)} has no channels {self.shown} along axis {axis}")
+        parts = [Channel(data, axis, channel) for channel in self.shown]
+        return Composite(parts) if len(parts) > 1 else parts[0]
+
+
+def channels_of(image: Image) -> Channels | None:
+    """Return which channels an image is made of; None for an array as it is."""
+    data = image.data
+    if isinstance(data, Channel):
+        return Channels(data.axis, (data.channel,))
+    if not isinstance(data, Composite):
+        return None
+    parts = [part for part in data.parts if isinstance(part, Channel)]
+    if len(parts) < len(data.parts):
+        return Channels(None, tuple(range(len(data.parts))))
+    return Channels(parts[0].axis, tuple(part.channel for part in parts))
+
+
 class Image:
     """An nD image whose planes are read when they are needed.
 
     Parameters
     ----------
     data : array_like
-        NumPy, dask, zarr or memory-mapped array: spatial and other axes, colours last if `rgb`.
+        NumPy, dask, zarr or memory-mapped array: spatial and other axes, colours last if `rgb`. Or a `Channel`, or a
+        `Composite`.
     rgb : bool, optional
         Whether the last axis holds 3 or 4 colours.
 
@@ -83,6 +188,13 @@ class Image:
         if len(self.shape) < 2:
             raise InputError(f"an image needs at least two dimensions, got shape {data.shape}")
 
+    def same(self, other: Image) -> bool:
+        """Whether another image has the same arrays, and the same channels of them; pixels are not compared."""
+        mine, theirs = _arrays(self.data), _arrays(other.data)
+        return len(mine) == len(theirs) and all(
+            a[0] is b[0] and a[1:] == b[1:] for a, b in zip(mine, theirs, strict=True)
+        )
+
     @property
     def ndim(self) -> int:
         """Number of dimensions, colours not counted."""
@@ -92,11 +204,11 @@ class Image:
         """Return rows and columns of a resolved plane."""
         return self.shape[index.axes[0]], self.shape[index.axes[1]]
 
-    def limits(self) -> tuple[float, float] | None:
+    def limits(self) -> Limits | None:
         """Return black and white for the whole image, None where finding them would read all of a lazy array."""
         return default_limits(self.data, rgb=self.rgb) if isinstance(self.data, np.ndarray) else None
 
-    def plane(self, index: PlaneIndex, limits: tuple[float, float] | None = None) -> Plane:
+    def plane(self, index: PlaneIndex, limits: Limits | None = None) -> Plane:
         """Read one plane.
 
         Parameters
@@ -104,7 +216,7 @@ class Image:
         index : PlaneIndex
             Resolved.
         limits : tuple of float, optional
-            Intensities shown as black and white.
+            Intensities shown as black and white; of each channel where there are several.
 
         Raises
         ------
@@ -121,6 +233,8 @@ class Image:
             raise InputError(
                 f"the image could not be read ({reason[:300]}): see that its file is where it was, and click again"
             ) from error
+        if limits is None and isinstance(self.data, Composite):
+            limits = sum((default_limits(pixels[..., i], rgb=False) for i in range(pixels.shape[-1])), ())
         return make_plane(pixels.swapaxes(0, 1) if index.transposed else pixels, limits)
 
     def checked(self, index: PlaneIndex) -> PlaneIndex:
@@ -135,3 +249,10 @@ class Image:
         if not all(0 <= at < extent for at, extent in zip(index.position, others, strict=True)):
             raise InputError(f"there is no plane {index.position} in an image of shape {self.shape}")
         return index
+
+
+def _arrays(data: Any) -> list[tuple[Any, int | None, int | None]]:
+    """Return the arrays that an image is read from, with axis and number of the channel."""
+    if isinstance(data, Composite):
+        return [array for part in data.parts for array in _arrays(part)]
+    return [(data.data, data.axis, data.channel) if isinstance(data, Channel) else (data, None, None)]

@@ -41,6 +41,11 @@ class CountedLabels:
                 if label:
                     self._pixels[label, number] = count
 
+    @property
+    def stamp(self) -> object | None:
+        """What is another one once the labels have been written; None where that is not known."""
+        return getattr(self._store, "stamp", None)
+
     def read(self, index: tuple[object, ...]) -> Values:
         """Return the labels at an index of the nD array."""
         return self._store.read(index)

@@ -37,7 +37,8 @@ class Slice:
         Scales and biases it was found with.
     confidence : float
         In [0, 1]: how sure the network is, times how much the same it sees when it is not shown the mask before,
-        in relation to that on the slice it all started from.
+        in relation to that on the slice it all started from; times the confidence of the slice before, as errors add
+        up on the way.
     """
 
     place: Place
@@ -118,11 +119,12 @@ class Propagation:
         follower, threshold, mask = Follower(self._predictor, cancelled), self._refinement.threshold, self._mask
         plane = self._plane(self._start)
         variables = follower.learn(plane, mask.crop, mask.pixels) if self._carry else None
+        confidence = 1.0
         surest = follower.find(plane, mask.crop, mask.pixels, variables, threshold).sureness
         for at in slices:
             place = self._at(at)
             seen = follower.find(self._plane(place), mask.crop, mask.pixels, variables, threshold)
-            confidence = min(1.0, seen.sureness / surest) if surest else seen.sureness
+            confidence *= min(1.0, seen.sureness / surest) if surest else seen.sureness
             box = bounding_box(seen.mask, seen.crop)
             shrunk = np.count_nonzero(seen.mask) < _SHRUNK * np.count_nonzero(mask.pixels)
             if box is None or shrunk or confidence < ENDED:

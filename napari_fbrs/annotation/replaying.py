@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from napari_fbrs.annotation.click_record import Record, Recorded, compose, digest, plane_digest, read_record, versions
 from napari_fbrs.annotation.history import History
-from napari_fbrs.annotation.image import Image, PlaneIndex
+from napari_fbrs.annotation.image import Composite, Image, PlaneIndex
 from napari_fbrs.annotation.image_file import check_label_file, write_labels
 from napari_fbrs.annotation.labels import PlaneMask, slice_indices
 from napari_fbrs.annotation.opening import is_image_path, open_image
@@ -25,6 +26,7 @@ from napari_fbrs.models.checkpoint import Model, load_checkpoint
 from napari_fbrs.models.zoo import choose_device, find_fingerprint, find_model, models_folder
 
 _NAMED = 10  # masks that are named in a report
+_MOST_CHANNELS = 8  # that are tried for those of a record
 
 Cancelled = Callable[[], bool]
 PredictorOf = Callable[[Method], Predictor]
@@ -193,9 +195,9 @@ def replay(
         inputs = [path for path in (image, source) if isinstance(path, str | Path)]
         check_may_write(Path(output), map(Path, inputs), overwrite=overwrite)
     if isinstance(image, str | Path):
-        image = open_image(image)
+        image = shown_image(record, open_image(image))
     elif not isinstance(image, Image):
-        image = Image(image, rgb=record.image.rgb)
+        image = shown_image(record, Image(image, rgb=record.image.rgb))
     predictor_of = predictor_of or Predictors(device or recorded_device(record), model, anyway=anyway)
     check_image(record, image, anyway=anyway)
     masks = recompute(record, image, predictor_of, anyway=anyway, progress=progress, cancelled=cancelled)
@@ -234,6 +236,36 @@ def find_image(record: Record, folder: Path | None = None) -> Path:
         f"the image of the record, {source or record.image.name or 'which has no name'}, is not there: say where it is "
         "(--image)"
     )
+
+
+def shown_image(record: Record, image: Image) -> Image:
+    """Return what a record's network was shown of a file's image: the channels that the record names, if it does.
+
+    Raises
+    ------
+    InputError
+        If the channels are not in this file.
+    """
+    channels = record.image.channels
+    if channels is None:
+        return image
+    if channels.axis is not None:
+        return Image(channels.of(image.data))
+    for composite in _split(image.data, record.image.shape, len(channels.shown)):
+        if fingerprint(composite) == record.image.fingerprint:
+            return composite
+    raise InputError(
+        f"the record is of {len(channels.shown)} layers shown as colours, which are not all in this file: open the "
+        "layers in napari and the record there, or call replay(record, Image(Composite([red, green, blue])))"
+    )
+
+
+def _split(pixels: npt.NDArray[Any], shape: tuple[int, ...], count: int) -> Iterator[Image]:
+    """Yield the images of a shape that a file's channels make, as colours in any order; napari makes them layers."""
+    for axis, extent in enumerate(pixels.shape):
+        if pixels.shape[:axis] + pixels.shape[axis + 1 :] == shape and extent <= _MOST_CHANNELS:
+            parts = np.moveaxis(pixels, axis, 0)
+            yield from (Image(Composite([parts[i] for i in order])) for order in permutations(range(extent), count))
 
 
 def check_image(record: Record, image: Image, *, anyway: bool = False) -> None:

@@ -33,7 +33,7 @@ from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.contradictions import contradicted
 from napari_fbrs.inference.correction import corrected, state_from
 from napari_fbrs.inference.first_look import Expected
-from napari_fbrs.inference.plane import Crop, Plane
+from napari_fbrs.inference.plane import Crop, Limits, Plane
 from napari_fbrs.inference.predictor import Method, Prediction, Predictor, State
 from napari_fbrs.inference.shortage import lighter_ones
 from napari_fbrs.inference.zoom import bounding_box
@@ -151,7 +151,9 @@ class Session:
         self._shown: dict[Place, tuple[Refinement | None, PlaneMask | None]] = {}
         self._unmet: dict[Place, tuple[PlaneMask | None, ClickList, tuple[int, ...]]] = {}  # of mask and clicks
         self._predictions = ByteCache(_PREDICTION_BYTES)
-        self._planes: dict[tuple[PlaneIndex, tuple[float, float] | None], Plane] = {}
+        self._planes: dict[tuple[PlaneIndex, Limits | None], Plane] = {}
+        self._looked: set[Place] = set()  # of all whose plane has been compared with what was shown,
+        self._stamp: object | None = None  # when the labels had this stamp
 
     @property
     def predictor(self) -> Predictor:
@@ -189,8 +191,8 @@ class Session:
 
     def mask(self, place: Place) -> PlaneMask | None:
         """Return what the labels hold of an object on a plane now, whoever has put it there; None if nothing."""
-        labels = self.labels.read(place.plane.select(slice(None), slice(None)))
-        return PlaneMask.of_plane((labels.T if place.plane.transposed else labels) == place.object)
+        whole = Crop.whole(self.image.plane_shape(place.plane))
+        return PlaneMask.of_plane(self._read(place.plane, whole) == place.object)
 
     def state(self) -> list[tuple[Place, Refinement, PlaneMask | None, Seen]]:
         """Return what decides each mask, the mask predicted last, and how that stands to it: what `adopt` takes."""
@@ -243,7 +245,7 @@ class Session:
             self._set_refinement(place, refinement)
             self.history.record(Step(place, before, refinement, group=self._group))
 
-    def add(self, place: Place, clicks: Sequence[Click], limits: tuple[float, float] | None = None) -> None:
+    def add(self, place: Place, clicks: Sequence[Click], limits: Limits | None = None) -> None:
         """Add clicks as a round; they join the last round while its mask is not shown yet."""
         before = self.refinement(place)
         waiting = place in self.waiting()
@@ -252,7 +254,7 @@ class Session:
         base = self._base(place, before)
         self.edit(place, replace(before, clicks=after, limits=limits, expected=expected, base=base))
 
-    def apply(self, place: Place, edit: Edit, limits: tuple[float, float] | None = None) -> None:
+    def apply(self, place: Place, edit: Edit, limits: Limits | None = None) -> None:
         """Take over what has happened to the clicks of a place."""
         before = self.refinement(place)
         if edit.kept != before.clicks:
@@ -350,7 +352,7 @@ class Session:
     def warm_up(
         self,
         plane: PlaneIndex,
-        limits: tuple[float, float] | None = None,
+        limits: Limits | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Do ahead what a first click on a plane needs; may run where `compute` runs, not beside it.
@@ -373,9 +375,12 @@ class Session:
             return False
         shown, old = self._shown.get(place, (None, None))
         change = self._change(place, result.refinement, result.mask)
+        looked = self._looked_over(place)
         with self._observed_together():
             change.do(self.labels)
             self._set_shown(place, result.refinement, result.mask)
+        self._stamp = self._labels_stamp  # by this write no object has come to where it is not shown
+        self._looked |= {place} if looked else set()
         step = next((s for s in self.history.newest_first() if s.place == place), None)
         if step is not None:
             if step.change is None:
@@ -517,16 +522,40 @@ class Session:
     def _base(self, place: Place, refinement: Refinement) -> Base | None:
         """Return what a refinement is to correct: what somebody else has made of the object since it was shown."""
         _, shown = self._shown.get(place, (None, None))
-        labels = self.labels.read(place.plane.select(slice(None), slice(None)))
-        labels = labels.T if place.plane.transposed else labels
+        whole = Crop.whole(self.image.plane_shape(place.plane))
+        if self._looked_over(place):  # then it is nowhere but where it is shown
+            if shown is None or self._is_as_shown(place, shown, shown.crop):
+                return refinement.base
+        elif self._is_as_shown(place, shown, whole):
+            self._looked.add(place)
+            return refinement.base
+        return Base(self.mask(place), refinement.clicks.flat)
+
+    def _looked_over(self, place: Place) -> bool:
+        """Whether all of a plane has been compared with what was shown of an object, and only we have written since."""
+        if self._stamp is None or self._stamp is not self._labels_stamp:
+            self._looked.clear()
+        self._stamp = self._labels_stamp
+        return place in self._looked
+
+    @property
+    def _labels_stamp(self) -> object | None:
+        return getattr(self.labels, "stamp", None)
+
+    def _is_as_shown(self, place: Place, shown: PlaneMask | None, crop: Crop) -> bool:
+        """Whether the labels hold, in a part of a plane, what was shown of an object, less what others have kept."""
+        labels = self._read(place.plane, crop)
         there = labels == place.object
-        crop = Crop.whole((there.shape[0], there.shape[1]))
         wanted = shown.within(crop) if shown else np.zeros_like(there)
         if not self.overwrite:
-            wanted &= (labels == 0) | there  # others have kept theirs
-        if (there == wanted).all():
-            return refinement.base
-        return Base(PlaneMask.of_plane(there), refinement.clicks.flat)
+            wanted &= (labels == 0) | there
+        return bool((there == wanted).all())
+
+    def _read(self, plane: PlaneIndex, crop: Crop) -> Values:
+        """Return the labels of a part of a plane."""
+        slices = crop.slices
+        labels = self.labels.read(plane.select(*slices))
+        return labels.T if plane.transposed else labels
 
     def _change(self, place: Place, refinement: Refinement, mask: PlaneMask | None) -> LabelChange:
         """Return what brings a mask into the labels."""
@@ -586,6 +615,7 @@ class Session:
 
     def _set_shown(self, place: Place, refinement: Refinement | None, mask: PlaneMask | None) -> None:
         self._shown[place] = (refinement, mask)
+        self._looked.discard(place)
         if self.observer is not None:
             self.observer.shown(place, mask, self._seen(place))
 
@@ -630,7 +660,7 @@ class Session:
         assert isinstance(prediction, Prediction)
         return prediction, predictor.method
 
-    def _plane(self, index: PlaneIndex, limits: tuple[float, float] | None) -> Plane:
+    def _plane(self, index: PlaneIndex, limits: Limits | None) -> Plane:
         key = (index, limits)
         plane = self._planes.pop(key, None) or self.image.plane(index, limits)
         self._planes[key] = plane

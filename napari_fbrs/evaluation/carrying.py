@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fbrs.annotation.propagation import Propagation
+from napari_fbrs.annotation.propagation import Propagation, write
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.evaluation.simulation import TARGET, Mask, iou, next_click
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.predictor import Predictor
 
-_CLICKS = 8  # on the first slice
+_CLICKS = 8  # on a slice, at most
 _SAME = 0.3  # IoU of two slices of one object at least, where labels are numbered slice by slice
 
 Labels = npt.NDArray[np.int_]
@@ -84,7 +84,7 @@ def carried(
     """
     session = Session(image, predictor)
     whole = Crop.whole((image.shape[1], image.shape[2]))
-    first = _refined(session, truth[0], at)
+    _, first = _refined(session, truth[0], at)
     for carry in (True, False):
         propagation = Propagation(session, session.place((at,)), 0, carry=carry)
         found = [one.mask.within(whole) for one in propagation.run(propagation.targets(1)[:slices])]
@@ -92,10 +92,29 @@ def carried(
         yield Carried(first, tuple(ious), max(0, len(found) - len(ious)))
 
 
-def _refined(session: Session, truth: Mask, at: int) -> float:
-    """Click on an object until its mask is good; return its IoU."""
+def clicks_to_correct(
+    predictor: Predictor, image: npt.NDArray[Any], truth: list[Mask], at: int
+) -> list[tuple[int, int]]:
+    """Return, for each slice after the first, clicks to an IoU of 0.9 where an object was carried to, and from nothing.
+
+    Parameters
+    ----------
+    predictor, image, truth, at
+        See `carried`.
+    """
+    session, anew = Session(image, predictor), Session(image, predictor)
+    _refined(session, truth[0], at)
+    propagation = Propagation(session, session.place((at,)), 0)
+    write(session, list(propagation.run(propagation.targets(1)[: len(truth) - 1])))
+    return [
+        (_refined(session, mask, at + i)[0], _refined(anew, mask, at + i)[0]) for i, mask in enumerate(truth[1:], 1)
+    ]
+
+
+def _refined(session: Session, truth: Mask, at: int) -> tuple[int, float]:
+    """Click on an object until its mask is good; return how many clicks that took, and its IoU."""
     clicks: list[Click] = []
-    mask: Mask = np.zeros_like(truth)
+    mask: Mask = session.labels.read((at,)) == session.object
     while iou(truth.astype(int), mask) < TARGET and len(clicks) < _CLICKS:
         click = next_click(truth.astype(int), mask, clicks)
         if click is None:
@@ -103,7 +122,7 @@ def _refined(session: Session, truth: Mask, at: int) -> float:
         clicks.append(click)
         session.click(click, position=(at,))
         mask = session.labels.read((at,)) == session.object
-    return iou(truth.astype(int), mask)
+    return len(clicks), iou(truth.astype(int), mask)
 
 
 def _most_like(plane: Labels, mask: Mask) -> Mask:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from napari import Viewer
-from napari.layers import Image, Labels, Points
+from napari.layers import Labels, Points
 from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fbrs.annotation.history import Place, Refinement
-from napari_fbrs.annotation.image import Image as AnnotatedImage
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import LabelChange
 from napari_fbrs.annotation.objects import Objects
@@ -20,7 +19,8 @@ from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.errors import InputError, MemoryShortageError
-from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, image_shape, level_0, painted_change, shown_limits
+from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, painted_change
+from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
@@ -36,7 +36,7 @@ _CHANGES = (_ADDED, "removed", "changed")
 class Layers:
     """The layers of an annotation."""
 
-    image: Image
+    image: Picture
     positive: Points
     negative: Points
     labels: Labels
@@ -193,7 +193,7 @@ class Annotator(QObject):
         )
 
     def _edit_strokes(self, edits: Mapping[PlaneIndex, Edit]) -> None:
-        limits = shown_limits(self.layers.image)
+        limits = self.layers.image.limits()
         try:
             with self.session.together():
                 for plane, edit in edits.items():
@@ -276,10 +276,11 @@ class Annotator(QObject):
         axes = tuple(axis - (dims.ndim - image.ndim) for axis in dims.displayed)
         if min(axes) < 0:
             raise InputError(f"the image {image.name!r} has no plane along the axes displayed")
+        if image.axis in axes:
+            raise InputError("the axis of channels is displayed: roll the axes (Ctrl+E) until it has a slider")
         at = image.world_to_data(dims.point[-image.ndim :])
-        shape = image_shape(image)
         position = tuple(
-            min(max(round(float(at[axis])), 0), shape[axis] - 1) for axis in range(image.ndim) if axis not in axes
+            min(max(round(float(at[axis])), 0), image.shape[axis] - 1) for axis in range(image.ndim) if axis not in axes
         )
         return PlaneIndex(position, (axes[0], axes[1]))
 
@@ -298,7 +299,7 @@ class Annotator(QObject):
             return
         session = self.session
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
-        limits = shown_limits(self.layers.image)
+        limits = self.layers.image.limits()
         try:
             for plane, edit in reconcile(known, points, axes).items():
                 session.apply(Place(session.object, plane), edit, limits)
@@ -335,7 +336,7 @@ class Annotator(QObject):
         except InputError:  # a view in which nothing can be clicked
             return
         if not self.session.refinement(place).clicks:
-            limits, warm_up = shown_limits(self.layers.image), self.session.warm_up
+            limits, warm_up = self.layers.image.limits(), self.session.warm_up
             self.worker.submit_quietly(lambda cancelled: warm_up(place.plane, limits, cancelled))
 
     def _mark_unmet(self) -> None:
@@ -421,17 +422,16 @@ class Annotator(QObject):
 
     def _new_session(self, predictor: Predictor) -> Session:
         layers = self.layers
-        image = AnnotatedImage(level_0(layers.image), rgb=layers.image.rgb)
         new = layers.labels.metadata.get(NEW, False)  # then it is not worth being looked through
         largest = 0 if new else int(layers.labels.data.max())  # a lazy array has been refused
-        session = Session(image, predictor, labels=self.labels, first_object=largest + 1)
+        session = Session(layers.image.image(), predictor, labels=self.labels, first_object=largest + 1)
         layers.labels.metadata[_SESSION] = session
         return session
 
     def _resumed_session(self, predictor: Predictor) -> Session | None:
         """Return the session that an annotator before this one, now closed, kept with the same Labels layer."""
         session = self.layers.labels.metadata.get(_SESSION)
-        if not isinstance(session, Session) or session.image.data is not level_0(self.layers.image):
+        if not isinstance(session, Session) or not self.layers.image.image().same(session.image):
             return None
         session.predictor, session.labels = predictor, self.labels  # counted anew
         return session
@@ -475,7 +475,7 @@ class Annotator(QObject):
         world = image.data_to_world(plane.select(0, 0))
         offset = dims.ndim - image.ndim
         for axis in range(image.ndim):
-            if axis not in plane.axes and axis + offset not in dims.displayed:
+            if axis not in (*plane.axes, image.axis) and axis + offset not in dims.displayed:
                 dims.set_point(axis + offset, world[axis])
 
     def _write_points(self, *, strokes: bool = True) -> None:

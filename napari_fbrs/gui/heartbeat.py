@@ -25,6 +25,7 @@ from skimage import data, measure
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.gui.annotator import Annotator
 from napari_fbrs.gui.layers import new_points
+from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.widget import FBRSWidget
 from napari_fbrs.samples.truth import coins_truth
 
@@ -131,7 +132,7 @@ def measure_window(count: int, side: int) -> dict[str, list[float]]:
     _wait(lambda: widget.annotator is not None)
     annotator = widget.annotator
     assert annotator is not None
-    alone = viewer.add_layer(new_points(image, positive=True))
+    alone = viewer.add_layer(new_points(Picture(image), positive=True))
     heartbeat, held = Heartbeat(), Held(annotator)
     pauses: dict[str, list[float]] = {_OWN: [], "with the plugin": [], "napari alone": []}
     _wait(_after(2))  # what is done ahead of the first click is done

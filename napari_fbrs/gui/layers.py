@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels, Layer, Points
+from napari.layers import Labels, Layer, Points
 from napari.utils.colormaps.standardize_color import transform_color
 from napari.utils.events import Event
 
 from napari_fbrs.annotation.labels import Indices, LabelChange, Values
 from napari_fbrs.annotation.reconcile import Point
 from napari_fbrs.errors import InputError
+from napari_fbrs.gui.picture import Picture
 
 NEW = "napari-fbrs new"  # key in the metadata of a Labels layer that nothing has been written into yet
 _SIZE_ON_SCREEN = 14  # pixels, whatever the zoom
@@ -27,38 +28,7 @@ _UNMET = np.array([1, 214 / 255, 10 / 255, 1], dtype=np.float32)  # yellow: ligh
 _SIGN_NAMES = {True: "positive", False: "negative"}
 
 
-def image_transform(image: Image) -> dict[str, Any]:
-    """Return the arguments that give a new layer the transform of an image."""
-    return {
-        "scale": image.scale,
-        "translate": image.translate,
-        "rotate": image.rotate,
-        "shear": image.shear,
-        "affine": image.affine,
-        "units": image.units,
-        "axis_labels": image.axis_labels,
-    }
-
-
-def level_0(image: Image) -> Any:
-    """Return an image layer's data at full resolution."""
-    return image.data[0] if image.multiscale else image.data
-
-
-def image_shape(image: Image) -> tuple[int, ...]:
-    """Return the extent of an image layer in pixels, colours not counted."""
-    return tuple(level_0(image).shape[: image.ndim])
-
-
-def shown_limits(image: Image) -> tuple[float, float] | None:
-    """Return the intensities that an image layer shows as black and white; None for colours."""
-    if image.rgb:
-        return None
-    low, high = image.contrast_limits
-    return float(low), float(high)
-
-
-def new_points(image: Image, *, positive: bool) -> Points:
+def new_points(image: Picture, *, positive: bool) -> Points:
     """Return an empty Points layer for clicks of one sign."""
     return Points(
         ndim=image.ndim,
@@ -67,22 +37,22 @@ def new_points(image: Image, *, positive: bool) -> Points:
         canvas_size_limits=(_SIZE_ON_SCREEN, _SIZE_ON_SCREEN),
         opacity=1.0,
         **_STYLE[positive],
-        **image_transform(image),
+        **image.transform(),
     )
 
 
-def new_labels(image: Image) -> Labels:
+def new_labels(image: Picture) -> Labels:
     """Return an empty Labels layer for masks."""
     return Labels(
-        np.zeros(image_shape(image), dtype=np.int32),
+        np.zeros(image.shape, dtype=np.int32),
         name=f"{image.name} objects",
         metadata={NEW: True},
         opacity=0.5,
-        **image_transform(image),
+        **image.transform(),
     )
 
 
-def check_points(points: Points, image: Image) -> None:
+def check_points(points: Points, image: Picture) -> None:
     """Raise `InputError` if a Points layer cannot hold clicks on an image."""
     if points.ndim != image.ndim:
         raise InputError(
@@ -91,17 +61,17 @@ def check_points(points: Points, image: Image) -> None:
         )
 
 
-def check_labels(labels: Labels, image: Image) -> None:
+def check_labels(labels: Labels, image: Picture) -> None:
     """Raise `InputError` if a Labels layer cannot hold masks of an image."""
     name = f"the Labels layer {labels.name!r}"
     if labels.multiscale:
         raise InputError(f"{name} is multiscale and cannot be edited: let Start make one")
     if type(labels.data).__module__.startswith("dask"):
         raise InputError(f"{name} is a dask array and cannot be edited: load it into memory, or let Start make one")
-    if tuple(labels.data.shape) != image_shape(image):
+    if tuple(labels.data.shape) != image.shape:
         raise InputError(
-            f"{name} has shape {tuple(labels.data.shape)}, the image {image.name!r} has {image_shape(image)}: "
-            "choose another layer or let Start make one"
+            f"{name} has shape {tuple(labels.data.shape)}, the image {image.name!r} has {image.shape}"
+            f"{'' if image.axis is None else ' without its channels'}: choose another layer or let Start make one"
         )
 
 
@@ -117,6 +87,21 @@ class LayerLabels:
     def __init__(self, layer: Labels) -> None:
         self.layer = layer
         self.writing = False
+        self._stamp = object()
+        # The brush and fill say what they paint; undo, other data, and refresh() after a script, that all is new.
+        for happened in (layer.events.paint, layer.events.set_data, layer.events.data):
+            happened.connect(self._written)
+
+    @property
+    def stamp(self) -> object | None:
+        """What is another one once the labels have been written; None where that is not known.
+
+        A layer that is hidden says nothing of what scripts write.
+        """
+        return self._stamp if self.layer.visible else None
+
+    def _written(self, _event: Event | None = None) -> None:
+        self._stamp = object()
 
     def read(self, index: tuple[Any, ...]) -> Values:
         """Return the labels at an index of the nD array."""
@@ -130,6 +115,7 @@ class LayerLabels:
                 self.layer.data_setitem(indices, values)
         finally:
             self.writing = False
+            self._written()
 
 
 def painted_change(event: Event) -> LabelChange | None:
@@ -196,7 +182,7 @@ class Look:
             self._layer.current_face_color, self._layer.current_border_color = self._own
 
 
-def mapped(positions: npt.NDArray[np.float64], from_: Layer, to: Layer) -> npt.NDArray[np.float64]:
+def mapped(positions: npt.NDArray[np.float64], from_: Layer | Picture, to: Layer | Picture) -> npt.NDArray[np.float64]:
     """Return positions, shape (N, ndim), in the data of another layer; the way there is affine."""
     if not len(positions):
         return positions
@@ -212,13 +198,13 @@ class ClickLayers:
 
     Parameters
     ----------
-    image : Image
+    image : Picture
         The image clicked on; never modified.
     positive, negative : Points
         One layer a sign.
     """
 
-    def __init__(self, image: Image, positive: Points, negative: Points) -> None:
+    def __init__(self, image: Picture, positive: Points, negative: Points) -> None:
         self.image = image
         self.by_sign = {True: positive, False: negative}
         self._looks = [Look(layer) for layer in self]
@@ -234,7 +220,7 @@ class ClickLayers:
 
     def read(self) -> tuple[list[Point], int]:
         """Return the points on pixels of the image, and how many lie outside it."""
-        shape = np.array(image_shape(self.image))
+        shape = np.array(self.image.shape)
         points, outside = [], 0
         for positive, layer in self.by_sign.items():
             pixels = self._pixels(layer)

@@ -15,7 +15,7 @@ from napari_fbrs.evaluation.noc import evaluate, summary
 from napari_fbrs.evaluation.objects import Truth, sample_objects
 from napari_fbrs.evaluation.simulation import MAX_CLICKS, Run
 from napari_fbrs.evaluation.subjects import Predicting, Predicts
-from napari_fbrs.gui.layers import image_shape, level_0, shown_limits
+from napari_fbrs.gui.picture import image_shape, level_0, shown_limits
 
 Cancelled = Callable[[], bool]
 

@@ -209,7 +209,7 @@ def _axes(annotator: Annotator) -> dict[str, int]:
         return {}
     shape = annotator.session.image.shape
     return {
-        f"{image.axis_labels[axis]} (axis {axis})": axis
+        f"{image.layer.axis_labels[axis]} (axis {axis})": axis
         for axis in range(len(shape))
         if axis not in displayed and shape[axis] > 1
     }

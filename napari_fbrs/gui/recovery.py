@@ -48,13 +48,18 @@ class Recovery(QWidget):
         """Keep an annotation from now on, and look for earlier work on its image."""
         self.stop()
         self._annotator = annotator
-        session, layer = annotator.session, annotator.layers.image
+        session, picture = annotator.session, annotator.layers.image
         if isinstance(session.observer, Recorder) and session.observer.journal.alive:  # of another widget
             self.recorder = session.observer
             self.recorder.users += 1
             return
         model = session.predictor.model
-        told = {"name": layer.name, "source": layer.source.path, "model": model.name, "sha256": model.fingerprint}
+        told = {
+            "name": picture.name,
+            "source": picture.layer.source.path,
+            "model": model.name,
+            "sha256": model.fingerprint,
+        }
         image, folder = session.image, self._folder
         self._worker.submit(lambda _cancelled: _looked(image, folder(), told))
 

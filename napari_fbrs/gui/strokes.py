@@ -7,14 +7,15 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Labels, Shapes
 from napari.utils.colormaps import DirectLabelColormap
 from skimage import draw, morphology
 
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.scribbles import VALUES, strokes_of, value_of
 from napari_fbrs.errors import InputError
-from napari_fbrs.gui.layers import LayerLabels, image_shape, image_transform, mapped
+from napari_fbrs.gui.layers import LayerLabels, mapped
+from napari_fbrs.gui.picture import Picture
 from napari_fbrs.strokes import Stroke
 
 Drawn = tuple[PlaneIndex, Stroke]
@@ -24,16 +25,16 @@ _POSITIVE = "positive"  # name of a feature of shapes
 _LINES = ("path", "line")
 
 
-def new_strokes(image: Image) -> Labels:
+def new_strokes(image: Picture) -> Labels:
     """Return an empty layer for strokes."""
     layer = Labels(
-        np.zeros(image_shape(image), dtype=np.uint8),
+        np.zeros(image.shape, dtype=np.uint8),
         name=f"{image.name} strokes",
         opacity=0.6,
         colormap=DirectLabelColormap(color_dict=_COLORS),
-        **image_transform(image),
+        **image.transform(),
     )
-    layer.brush_size = max(3, round(_BRUSH_SHARE * max(image_shape(image)[-2:])))
+    layer.brush_size = max(3, round(_BRUSH_SHARE * max(image.shape[-2:])))
     return layer
 
 
@@ -104,7 +105,7 @@ class StrokeLayer:
         self.store.write(where, np.full(len(rows), value, dtype=self.layer.data.dtype))
 
 
-def strokes_of_shapes(shapes: Shapes, image: Image, axes: tuple[int, int]) -> list[Drawn]:
+def strokes_of_shapes(shapes: Shapes, image: Picture, axes: tuple[int, int]) -> list[Drawn]:
     """Return shapes as strokes: lines as wide as they are drawn, other shapes filled.
 
     They are positive, unless a feature called "positive" says something else.
@@ -113,7 +114,7 @@ def strokes_of_shapes(shapes: Shapes, image: Image, axes: tuple[int, int]) -> li
     ----------
     shapes : Shapes
         Each on one plane of these axes; what lies outside the image is cut off.
-    image : Image
+    image : Picture
         What they are drawn on.
     axes : tuple of int
         Axes of the planes.
@@ -124,7 +125,7 @@ def strokes_of_shapes(shapes: Shapes, image: Image, axes: tuple[int, int]) -> li
         If a shape lies across planes, or nowhere on the image.
     """
     signs = shapes.features[_POSITIVE].astype(bool) if _POSITIVE in shapes.features else [True] * len(shapes.data)
-    extent = image_shape(image)
+    extent = image.shape
     drawn = []
     parts = zip(shapes.data, shapes.shape_type, shapes.edge_width, signs, strict=True)
     for number, (vertices, kind, width, positive) in enumerate(parts, 1):

@@ -30,11 +30,13 @@ from napari_fbrs.annotation.session import Result
 from napari_fbrs.errors import FBRSError, InputError, MemoryShortageError
 from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
+from napari_fbrs.gui.channel_box import ChannelBox
 from napari_fbrs.gui.export_box import ExportBox
 from napari_fbrs.gui.keys import bind_keys, hints
-from napari_fbrs.gui.layers import check_labels, check_points, level_0, new_labels, new_points
+from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
 from napari_fbrs.gui.mouse import OtherSign
 from napari_fbrs.gui.objects_table import ObjectsBox
+from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.propagation_box import PropagationBox
 from napari_fbrs.gui.record_opener import RecordOpener
 from napari_fbrs.gui.recovery import Recovery
@@ -79,6 +81,7 @@ class FBRSWidget(QWidget):
         """Offer the layers there are now; napari calls this when layers come and go."""
         for box in (self.image, *self._existing.values(), self.strokes):
             box.reset_choices()
+        self.channels.offer(self.image.value)
         self.export.reset_choices()
 
     def start(self) -> None:
@@ -87,7 +90,7 @@ class FBRSWidget(QWidget):
         try:
             if image is None:
                 raise InputError("there is no image layer: open an image first (File > Open, or File > Open Sample)")
-            self._chosen = self._layers(image)
+            self._chosen = self._layers(self.channels.picture(image))
         except InputError as error:
             self._refused(str(error))
             return
@@ -116,6 +119,8 @@ class FBRSWidget(QWidget):
 
     def _build(self) -> None:
         self.image = layer_box(Image)
+        self.channels = ChannelBox(self.viewer)
+        self.image.changed.connect(self.channels.offer)
         self._boxes = ModelBoxes(self)
         self.model, self.device = self._boxes.model, self._boxes.device
         self._boxes.chosen.connect(self._model_chosen)
@@ -149,6 +154,7 @@ class FBRSWidget(QWidget):
 
         choices = QFormLayout()
         choices.addRow("Image", self.image.native)
+        choices.addRow(self.channels)
         self._boxes.add_to(choices)
         self.mode = ModeBox()
         self.mode.activated.connect(self._model_chosen)
@@ -249,7 +255,7 @@ class FBRSWidget(QWidget):
 
     # -- starting
 
-    def _layers(self, image: Image) -> Layers:
+    def _layers(self, image: Picture) -> Layers:
         """Return the layers to work in: chosen, or made by an earlier start, or new."""
         chosen: dict[str, Layer] = {}
         for role, box in self._existing.items():
@@ -263,15 +269,15 @@ class FBRSWidget(QWidget):
         if chosen["positive"] == chosen["negative"]:
             raise InputError("positive and negative clicks need a Points layer each: choose two, or none")
         for role, layer in chosen.items():
-            layer.metadata[_ROLE] = {"role": role, "image": image.name}
+            layer.metadata[_ROLE] = {"role": role} | image.mark
             if layer not in self.viewer.layers:
                 self.viewer.add_layer(layer)
         return Layers(image, chosen["positive"], chosen["negative"], chosen["labels"])
 
-    def _made_earlier(self, image: Image, role: str) -> Layer | None:
-        if self.annotator is not None and self.annotator.layers.image == image and role in self._existing:
+    def _made_earlier(self, image: Picture, role: str) -> Layer | None:
+        if self.annotator is not None and image.like(self.annotator.layers.image) and role in self._existing:
             return getattr(self.annotator.layers, role)
-        mark = {"role": role, "image": image.name}
+        mark = {"role": role} | image.mark
         return next((layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark), None)
 
     def _load(self, on: str | None = None) -> None:
@@ -331,7 +337,7 @@ class FBRSWidget(QWidget):
         annotator.refused.connect(self._refused)
         annotator.crashed.connect(self._crashed)
         annotator.strokes_made.connect(
-            lambda layer: layer.metadata.update({_ROLE: {"role": "strokes", "image": layers.image.name}})
+            lambda layer: layer.metadata.update({_ROLE: {"role": "strokes"} | layers.image.mark})
         )
         bind_keys(annotator)
         OtherSign(annotator)
@@ -348,7 +354,8 @@ class FBRSWidget(QWidget):
         if annotator is None or annotator.layers.labels != labels:
             return {}
         image, classes = annotator.layers.image, dict(annotator.session.classes)
-        return ({} if image.rgb else {"intensities": level_0(image)}) | ({"classes": classes} if classes else {})
+        known: dict[str, Any] = {} if image.rgb else {"intensities": image.grey()}
+        return known | ({"classes": classes} if classes else {})
 
     def _moment(self, labels: Labels) -> tuple[Moment, Mapping[str, Any]] | None:
         """Return what a click record of a layer follows from, and the names of its image; None without clicks."""
@@ -356,7 +363,7 @@ class FBRSWidget(QWidget):
         if annotator is None or annotator.layers.labels != labels:
             return None
         image = annotator.layers.image
-        return moment_of(annotator.session), {"name": image.name, "source": image.source.path}
+        return moment_of(annotator.session), {"name": image.name, "source": image.layer.source.path}
 
     def _saved(self, labels: Labels) -> None:
         if self.annotator is not None and self.annotator.layers.labels == labels:

@@ -129,8 +129,7 @@ class Follower:
             logits.append(_logit(Prediction(plane.shape, crop, probability, (), State()).crop_probability))
         alone, together = logits[0], np.mean(logits, axis=0)
         mask = _touching(together - _farness(before) > level, before)
-        sharpness = np.count_nonzero(together > _logit(_SURE)) / max(1, np.count_nonzero(together > _logit(_POSSIBLE)))
-        return Sighting(crop, mask, sharpness * _iou(alone > level, together > level))
+        return Sighting(crop, mask, _sharpness(together) * _iou(alone > level, together > level))
 
     def _crop(self, plane: Plane, box: Crop, pixels: Mask) -> Crop:
         """Return the part of a plane to look at."""
@@ -174,7 +173,7 @@ def _click(box: Crop, pixels: Mask) -> list[Click]:
 
 def _farness(before: Mask) -> npt.NDArray[np.float64]:
     """Return what a pixel's logit has to exceed for its distance from the mask before: 0 on it, 1 a step from it."""
-    step = _STEP * math.sqrt(max(1, np.count_nonzero(before)))
+    step = _STEP * math.sqrt(max(1, int(np.count_nonzero(before))))
     farness: npt.NDArray[np.float64] = (ndimage.distance_transform_edt(~before) / step) ** 2
     return farness
 
@@ -186,6 +185,12 @@ def _touching(mask: Mask, before: Mask) -> Mask:
     return kept
 
 
+def _sharpness(logits: npt.NDArray[np.float32]) -> float:
+    """Return pixels that surely belong to the object over those that possibly do."""
+    sure, possible = (int(np.count_nonzero(logits > _logit(level))) for level in (_SURE, _POSSIBLE))
+    return sure / max(1, possible)
+
+
 def _logit(probability: npt.ArrayLike) -> npt.NDArray[np.float32]:
     kept = np.clip(probability, _LEAST, 1 - _LEAST)
     logit: npt.NDArray[np.float32] = np.log(kept / (1 - kept))
@@ -193,5 +198,5 @@ def _logit(probability: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def _iou(a: Mask, b: Mask) -> float:
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 0.0
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from napari_fbrs.annotation.history import Base, Refinement
+from napari_fbrs.annotation.history import MAX_BYTES, MAX_STEPS, Base, Refinement
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
 from napari_fbrs.annotation.session import Session
@@ -307,3 +309,129 @@ class MixedMachine(RuleBasedStateMachine):
 
 TestMixedMachine = MixedMachine.TestCase
 TestMixedMachine.settings = settings(stateful_step_count=20)
+
+
+class StampedLabels(ArrayLabels):
+    """Says, as a Labels layer does, when it has been written; notes how much of it is read."""
+
+    def __init__(self, array: npt.NDArray[np.int32]) -> None:
+        super().__init__(array)
+        self.stamp = object()
+        self.read_pixels: list[int] = []
+
+    def read(self, index):
+        part = super().read(index)
+        self.read_pixels.append(part.size)
+        return part
+
+    def write(self, indices, values):
+        super().write(indices, values)
+        self.stamp = object()
+
+
+def test_what_a_click_costs_does_not_depend_on_the_plane():
+    labels = StampedLabels(np.zeros((500, 600), np.int32))
+    session = Session(np.zeros((500, 600), np.uint8), GuidedPredictor(), labels=labels)
+    session.click(Click(30, 30))
+    session.click(Click(34, 30))
+    labels.read_pixels.clear()
+    session.click(Click(38, 30))
+    assert max(labels.read_pixels) < 1000
+    labels.array[200:203, 300:303] = 1  # a script, far from the mask
+    session.click(Click(30, 34))  # does not know yet
+    assert session.refinement(session.place()).base is None
+    labels.stamp = object()  # it calls refresh()
+    session.click(Click(30, 38))
+    assert session.refinement(session.place()).base.mask.within(Crop.whole((500, 600)))[201, 301]
+    assert (labels.array[200:203, 300:303] == 1).all()
+
+
+class StampMachine(RuleBasedStateMachine):
+    """Reading only where something may have changed finds what reading all of the plane finds."""
+
+    @initialize()
+    def start(self) -> None:
+        self.stores = [StampedLabels(np.zeros((30, 30), np.int32)), ArrayLabels(np.zeros((30, 30), np.int32))]
+        self.both = [Session(np.zeros((30, 30), np.uint8), GuidedPredictor(), labels=store) for store in self.stores]
+
+    @rule(row=st.integers(2, 27), column=st.integers(2, 27), positive=st.booleans(), object_=st.sampled_from([1, 2]))
+    def click(self, row: int, column: int, positive: bool, object_: int) -> None:
+        for session in self.both:
+            session.object = object_
+            session.click(Click(row, column, positive))
+
+    @rule(top=st.integers(0, 25), left=st.integers(0, 25), label=st.sampled_from([0, 1, 2]))
+    def stroke(self, top: int, left: int, label: int) -> None:
+        for session in self.both:
+            if (session.labels.array[top : top + 4, left : left + 4] != label).any():
+                paint(session, np.s_[top : top + 4, left : left + 4], label)
+        self.stores[0].stamp = object()
+
+    @rule(top=st.integers(0, 25), left=st.integers(0, 25), label=st.sampled_from([0, 1, 2]))
+    def script(self, top: int, left: int, label: int) -> None:
+        for store in self.stores:
+            store.array[top : top + 3, left : left + 5] = label
+        self.stores[0].stamp = object()
+
+    @rule(overwrite=st.booleans())
+    def set_overlap(self, overwrite: bool) -> None:
+        for session in self.both:
+            session.overwrite = overwrite
+
+    @rule(back=st.booleans())
+    def walk(self, back: bool) -> None:
+        for session in self.both:
+            if back:
+                session.undo()
+            else:
+                session.redo()
+            for place in session.waiting():
+                session.update(place)
+
+    @invariant()
+    def alike(self) -> None:
+        stamped, plain = self.both
+        np.testing.assert_array_equal(self.stores[0].array, self.stores[1].array)
+        assert masks_of(stamped) == masks_of(plain)
+
+
+def masks_of(session: Session) -> dict:
+    """Return what each refinement starts from."""
+    bases = {place: session.refinement(place).base for place in session.annotated()}
+    return {p: base and (base.settled, base.mask and base.mask.pixels.tobytes()) for p, base in bases.items()}
+
+
+TestStampMachine = StampMachine.TestCase
+TestStampMachine.settings = settings(stateful_step_count=20)
+
+
+def test_a_thousand_steps_back_and_forth_in_bounded_memory():
+    labels = np.zeros((4, 20, 24), np.int32)
+    session = Session(np.zeros(labels.shape, np.uint8), DiscPredictor(), labels=ArrayLabels(labels))
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        for step in range(1000):
+            session.object = 1 + step // 10
+            if step % 10 == 9:
+                z, top, left = rng.integers(0, (4, 15, 19)).tolist()
+                labels[z, top, left] = 200  # so that the stroke below changes something
+                paint(session, np.s_[z, top : top + 5, left : left + 5], session.object)
+            else:
+                row, column = rng.integers(0, (20, 24)).tolist()
+                session.click(Click(row, column, positive=step % 10 < 7), position=(step % 4,))
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(session.history) == MAX_STEPS == 1000
+    assert grown < MAX_BYTES / 4  # small masks: what a step holds besides pixels is next to nothing
+    after, clicks = labels.copy(), {p: session.refinement(p).clicks for p in session.annotated()}
+    while session.undo():
+        pass
+    assert not labels[labels != 200].any()
+    assert not any(session.refinement(place).clicks for place in clicks)
+    while session.redo():
+        pass
+    np.testing.assert_array_equal(labels, after)
+    assert {p: session.refinement(p).clicks for p in session.annotated()} == clicks
+    assert session.waiting() == []

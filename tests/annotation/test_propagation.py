@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import BrightNetwork, model_of
@@ -12,6 +14,7 @@ from napari_fbrs.annotation.propagation import Propagation, to_check, write
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import CancelledError, InputError
+from napari_fbrs.inference.following import Follower
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.predictor import Predictor, PredictorSettings
 
@@ -72,6 +75,15 @@ def test_scales_and_biases_learn_the_mask_and_find_it_again(drifting):
         np.testing.assert_array_equal(one.mask.within(Crop.whole(SHAPE[1:])), truth[one.place.plane.position[0]])
         assert one.variables.shape == (6,)
     assert carried(session, 3, 1, carry=False) == []
+
+
+def test_doubts_add_up_on_the_way_until_the_object_is_given_up(drifting, monkeypatch):
+    session, _ = drifting
+    session.click(Click(20, 21), position=(3,))
+    sureness = iter([0.8, 0.8, 0.48, 0.4])  # of the slice it starts from, and of those it comes to
+    find = Follower.find
+    monkeypatch.setattr(Follower, "find", lambda self, *known: replace(find(self, *known), sureness=next(sureness)))
+    assert [f.confidence for f in carried(session, 3, 1)] == pytest.approx([1, 0.6])  # the next would be 0.3
 
 
 def test_slices_with_clicks_are_where_it_stops(drifting):

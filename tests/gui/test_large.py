@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -12,20 +14,29 @@ PLANES = (40, 80, 100)
 
 
 class Watched:
-    """An array that notes what is read of it."""
+    """An array that notes what is read of it, and in which thread."""
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array) -> None:
         self.array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
         self.reads: list[tuple[int, ...]] = []
+        self.threads: list[int] = []
 
     def __getitem__(self, index):
-        part = self.array[index]
-        self.reads.append(part.shape)
+        part = np.asarray(self.array[index])
+        self._note(part.shape)
         return part
 
     def __array__(self, dtype=None, copy=None):
-        self.reads.append(self.shape)
+        self._note(self.shape)
         return np.asarray(self.array, dtype)
+
+    def _note(self, shape: tuple[int, ...]) -> None:
+        self.reads.append(shape)
+        self.threads.append(threading.get_ident())
+
+    def forget(self) -> None:
+        self.reads.clear()
+        self.threads.clear()
 
 
 def test_one_plane_is_read_and_no_more():
@@ -62,25 +73,51 @@ def test_a_lazy_stack_is_read_plane_by_plane(bench, discs):
     np.testing.assert_array_equal(bench.labels[11] == 1, discs.mask(PLANES[1:], [Click(40, 50), Click(20, 20)]))
 
 
-def test_local_zarr_and_mapped_tiff(bench, discs, tmp_path):
+def mapped_tiff(folder):
     tifffile = pytest.importorskip("tifffile")
-    path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, np.zeros(PLANES, np.uint8))
-    bench.add_image(tifffile.memmap(path, mode="r"), contrast_limits=(0, 255))
+    tifffile.imwrite(folder / "stack.tif", np.zeros(PLANES, np.uint8))
+    return tifffile.memmap(folder / "stack.tif", mode="r")
+
+
+def local_zarr(folder):
+    zarr = pytest.importorskip("zarr")
+    stack = zarr.open(str(folder / "stack.zarr"), mode="w", shape=PLANES, chunks=(1, 40, 50), dtype=np.uint8)
+    stack[3] = 7
+    return zarr.open(str(folder / "stack.zarr"), mode="r")
+
+
+@pytest.mark.parametrize("stored", [mapped_tiff, local_zarr])
+def test_stacks_on_a_disk_are_read_plane_by_plane_beside_the_window(bench, discs, tmp_path, stored):
+    watched = Watched(stored(tmp_path))
+    bench.add_image(watched, contrast_limits=(0, 255), cache=False)
     bench.start()
     bench.viewer.dims.set_point(0, 3)
-    bench.click(3, 40, 50)
-    bench.settle()
-    np.testing.assert_array_equal(bench.labels[3] == 1, discs.mask(PLANES[1:], [Click(40, 50)]))
+    bench.wait(lambda: discs.warmed and not bench.annotator.busy)
+    watched.forget()
+    bench.viewer.dims.set_point(0, 5)
+    bench.wait(lambda: len(discs.warmed) > 1 and not bench.annotator.busy)
+    own = [thread for thread in watched.threads if thread != threading.get_ident()]
+    assert len(own) == 1  # napari has read it to show it, in its thread; we have, in ours
+    watched.forget()
+    for column in (50, 20, 80):
+        bench.click(5, 40, column)
+        bench.settle()
+    assert watched.reads == []
+    np.testing.assert_array_equal(
+        bench.labels[5] == 1, discs.mask(PLANES[1:], [Click(40, 50), Click(40, 20), Click(40, 80)])
+    )
 
 
 def test_a_pyramid_is_looked_at_in_full_resolution(bench, discs):
-    levels = [np.zeros((400, 500), np.uint8), np.zeros((200, 250), np.uint8), np.zeros((100, 125), np.uint8)]
+    levels = [Watched(np.zeros((400 // n, 500 // n), np.uint8)) for n in (1, 2, 4)]
     bench.add_image(levels, multiscale=True, contrast_limits=(0, 255))
     bench.start()
     bench.click(200, 250)
     bench.settle()
     assert discs.planes[-1].shape == (400, 500)
+    own = [[thread for thread in level.threads if thread != threading.get_ident()] for level in levels]
+    assert len(own[0]) >= 1  # for the network, and to tell the image from others
+    assert own[1:] == [[], []]
     np.testing.assert_array_equal(bench.labels == 1, discs.mask((400, 500), list(discs.calls[-1])))
     at = discs.calls[-1][0].pixel
     assert np.hypot(at[0] - 200, at[1] - 250) <= 2

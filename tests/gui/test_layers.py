@@ -19,7 +19,7 @@ def test_points_there_already_become_the_first_clicks(bench, discs):
         bench.widget._existing[role].value = layer
     bench.start()
     bench.settle()
-    assert bench.annotator.layers.image == image
+    assert bench.annotator.layers.image.layer == image
     assert len(bench.viewer.layers) == 4
     clicks = [Click(40, 20), Click(40, 60), Click(40, 24, positive=False)]
     np.testing.assert_array_equal(labels.data == 8, discs.mask((80, 100), clicks))  # 7 is taken

@@ -15,8 +15,7 @@ SHAPE = (7, 80, 100)
 class Follower:
     """Finds the same mask on every plane, as long as the predictor's gate is open."""
 
-    sureness = 1.0
-    after = 1.0  # sureness on planes after the first
+    sureness = (1.0,)  # on the plane it starts from, and on those it comes to; the last one goes on
 
     def __init__(self, predictor, cancelled):
         self.predictor, self.cancelled = predictor, cancelled
@@ -28,9 +27,9 @@ class Follower:
         while not self.predictor.gate.wait(0.01):
             if self.cancelled():
                 raise CancelledError("called off")
-        sighting = Sighting(box, pixels, self.sureness)
-        self.sureness = self.after
-        return sighting
+        now, *later = self.sureness
+        self.sureness = later or [now]
+        return Sighting(box, pixels, now)
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +103,7 @@ def test_without_a_mask_it_says_what_to_do(stack):
 
 
 def test_slices_to_check_are_listed_and_gone_to(stack, monkeypatch):
-    monkeypatch.setattr(Follower, "after", 0.6)
+    monkeypatch.setattr(Follower, "sureness", (1.0, 0.6, 1.0))
     carry(stack, "forward")
     box = stack.widget.propagation
     assert box.check.count() == 3

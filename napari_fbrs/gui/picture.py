@@ -1,0 +1,185 @@
+"""What the network is shown: an image layer, channels of one, or several layers as colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image
+
+from napari_fbrs.annotation.image import Channel, Composite
+from napari_fbrs.annotation.image import Image as AnnotatedImage
+from napari_fbrs.errors import InputError
+from napari_fbrs.inference.plane import Limits
+
+_TRANSFORM = ("scale", "rotate", "shear", "affine")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What of which image layers is annotated; the layers are never modified.
+
+    An axis of channels stays, one position long and as wide in the world as all channels together. So what lies on it
+    (points, masks) is there whichever channel is displayed, axes keep their numbers, and masks fit the layer's array by
+    NumPy's rules of broadcasting.
+
+    Parameters
+    ----------
+    layer : Image
+        The image, or the first of several.
+    axis : int, optional
+        Its axis of channels.
+    channels : tuple of int, optional
+        Those shown, one in grey, two or three as red, green and blue. Empty where there is no such axis.
+    others : tuple of Image, optional
+        Layers shown as green and blue, the first one being red.
+
+    Raises
+    ------
+    InputError
+        If the layers, or the channels, are no image together.
+    """
+
+    layer: Image
+    axis: int | None = None
+    channels: tuple[int, ...] = ()
+    others: tuple[Image, ...] = ()
+
+    def __post_init__(self) -> None:
+        for other in self.others:
+            _check_alike(self.layer, other)
+        if self.others and any(layer.rgb for layer in (self.layer, *self.others)):
+            raise InputError("layers with colours of their own cannot be colours of another image: choose one layer")
+        if self.axis is not None and not (self.channels and self.layer.ndim > 2 and not self.layer.rgb):
+            raise InputError("there are no channels to choose from: the image needs an axis besides rows and columns")
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return str(self.layer.name)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, colours not counted."""
+        return int(self.layer.ndim)
+
+    @property
+    def rgb(self) -> bool:
+        """Whether the layer has colours."""
+        return bool(self.layer.rgb)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in pixels, colours not counted; 1 along channels."""
+        shape = image_shape(self.layer)
+        return shape if self.axis is None else (*shape[: self.axis], 1, *shape[self.axis + 1 :])
+
+    @property
+    def sources(self) -> list[tuple[Any, int | None, int | None]]:
+        """The array, and the axis and number of the channel in it, of each colour."""
+        if self.axis is not None:
+            return [(level_0(self.layer), self.axis, channel) for channel in self.channels]
+        return [(level_0(layer), None, None) for layer in (self.layer, *self.others)]
+
+    def image(self) -> AnnotatedImage:
+        """Return it as an image whose planes are read when they are needed."""
+        parts = [data if axis is None else Channel(data, axis, at or 0) for data, axis, at in self.sources]
+        return AnnotatedImage(Composite(parts) if len(parts) > 1 else parts[0], rgb=self.rgb)
+
+    def grey(self) -> Any:
+        """Return the array, of this shape, whose intensities are measured: the first channel."""
+        data, axis, channel = self.sources[0]
+        return data if axis is None else Channel(data, axis, channel or 0)
+
+    def limits(self) -> Limits | None:
+        """Return the intensities that are displayed as black and white, of each channel; None for colours."""
+        if self.axis is None:
+            limits = [shown_limits(layer) for layer in (self.layer, *self.others)]
+        else:
+            limits = [shown_limits(self.layer)] * len(self.channels)
+        return sum((each for each in limits if each is not None), ()) or None
+
+    def like(self, other: Picture | None) -> bool:
+        """Whether another one shows the same of the same layers."""
+        return other is not None and self.layer == other.layer and self._shown == other._shown
+
+    @property
+    def _shown(self) -> tuple[object, ...]:
+        return self.axis, self.channels, tuple(layer.unique_id for layer in self.others)
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What layers made for it are told by, in a later start too."""
+        return {"image": self.name} | ({} if self.axis is None else {"channels": self.axis})
+
+    def transform(self) -> dict[str, Any]:
+        """Return the arguments that give a new layer its transform."""
+        told = {name: getattr(self.layer, name) for name in _TRANSFORM}
+        told |= {"scale": self.layer.scale * self._width, "translate": self.layer.translate + self._moved()}
+        return told | {"units": self.layer.units, "axis_labels": self.layer.axis_labels}
+
+    def data_to_world(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return where a pixel lies in the world."""
+        return np.array(self.layer.data_to_world(np.asarray(position) * self._width + self._middle))
+
+    def world_to_data(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the pixel at a position in the world, with fractions."""
+        data: npt.NDArray[np.float64] = (np.array(self.layer.world_to_data(position)) - self._middle) / self._width
+        return data
+
+    @property
+    def _width(self) -> npt.NDArray[np.float64]:
+        """Pixels of the layer to one here, along each axis."""
+        return np.divide(image_shape(self.layer), self.shape)
+
+    @property
+    def _middle(self) -> npt.NDArray[np.float64]:
+        """Pixel of the layer at which the first one here has its middle."""
+        return (self._width - 1) / 2
+
+    def _moved(self) -> npt.NDArray[np.float64]:
+        """Return how far from the layer's origin, before its affine, the first pixel here lies."""
+        there = np.subtract(self.layer.data_to_world(self._middle), self.layer.data_to_world(np.zeros(self.ndim)))
+        moved: npt.NDArray[np.float64] = np.linalg.solve(self.layer.affine.linear_matrix, there)
+        return moved
+
+
+def level_0(image: Image) -> Any:
+    """Return an image layer's data at full resolution."""
+    return image.data[0] if image.multiscale else image.data
+
+
+def image_shape(image: Image) -> tuple[int, ...]:
+    """Return the extent of an image layer in pixels, colours not counted."""
+    return tuple(level_0(image).shape[: image.ndim])
+
+
+def shown_limits(image: Image) -> tuple[float, float] | None:
+    """Return the intensities that an image layer shows as black and white; None for colours."""
+    if image.rgb:
+        return None
+    low, high = image.contrast_limits
+    return float(low), float(high)
+
+
+def alike(a: Image, b: Image) -> bool:
+    """Whether the pixels of two layers lie on each other."""
+    return image_shape(a) == image_shape(b) and np.allclose(_corners(a), _corners(b))
+
+
+def _corners(image: Image) -> npt.NDArray[np.float64]:
+    """Return where the first pixel lies, and the last one along each axis."""
+    last = np.subtract(image_shape(image), 1)
+    return np.array([image.data_to_world(at) for at in (np.zeros(image.ndim), *np.diag(last))])
+
+
+def _check_alike(first: Image, other: Image) -> None:
+    if first == other:
+        raise InputError(f"{other.name!r} was chosen twice: choose another layer for each colour")
+    if not alike(first, other):
+        raise InputError(
+            f"{first.name!r} and {other.name!r} do not lie on each other ({image_shape(first)} and "
+            f"{image_shape(other)} pixels, each with its transform): choose layers of one shape and transform"
+        )
