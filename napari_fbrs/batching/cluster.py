@@ -61,9 +61,7 @@ def in_cluster(
     check_installed()
     from distributed import KilledWorker, as_completed
 
-    with _client(address, jobs, threads) as client:
-        name = f"napari-fbrs {uuid.uuid4().hex}"  # others may use the cluster, too
-        client.register_plugin(_plugin(begin, threads), name=name)
+    with _client(address, jobs, threads) as client, _registered(client, begin, threads) as name:
         futures = dict(zip(client.map(partial(_do, name), tasks, pure=False), tasks, strict=True))
         for future in as_completed(list(futures)):
             error = future.exception()
@@ -73,6 +71,19 @@ def in_cluster(
             task = futures.pop(future)
             future.release()
             yield task, result
+
+
+@contextmanager
+def _registered(client: Any, begin: Begin[Any, Any], threads: int) -> Iterator[str]:
+    """Have all workers, those that join later too, be ready for tasks; give the name under which they are."""
+    name = f"napari-fbrs {uuid.uuid4().hex}"  # others may use the cluster, too
+    try:
+        client.register_plugin(_plugin(begin, threads), name=name)
+    except Exception as error:
+        raise InputError(f"the workers cannot begin; is napari-fbrs installed there? {error}") from error
+    try:
+        yield name
+    finally:
         client.unregister_worker_plugin(name)
 
 

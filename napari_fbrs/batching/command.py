@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from napari_fbrs.annotation.command import add_prediction_arguments, intensity, probability
 from napari_fbrs.batching.cluster import LOCAL
 from napari_fbrs.batching.running import batch
 from napari_fbrs.batching.seeds import KINDS
@@ -79,13 +80,11 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_prediction(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--threshold", type=float, default=0.5, metavar="T", help="probability from which on a pixel "
-                       "belongs to an object (default: 0.5)")  # fmt: skip
-    group.add_argument("--contrast-limits", type=float, nargs=2, metavar=("LO", "HI"), help="intensities seen as black "
-                       "and white in grey images (default: of each image its own)")  # fmt: skip
-    group.add_argument("--model", default="default", metavar="NAME", help="name from `napari-fbrs models`, or a file")
-    group.add_argument("--mode", default="f-BRS-B", metavar="MODE", help="see `napari-fbrs segment` (default: f-BRS-B)")
-    group.add_argument("--device", default="auto", metavar="DEV", help="auto (default), cpu, cuda, cuda:1, mps")
+    group.add_argument("--threshold", type=probability, default=0.5, metavar="T", help="probability from which on a "
+                       "pixel belongs to an object (default: 0.5)")  # fmt: skip
+    group.add_argument("--contrast-limits", type=intensity, nargs=2, metavar=("LO", "HI"), help="intensities seen as "
+                       "black and white in grey images (default: of each image its own)")  # fmt: skip
+    add_prediction_arguments(group)
     group.add_argument("--anyway", action="store_true", help="replay click records with another model or image too")
 
 

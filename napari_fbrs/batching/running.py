@@ -246,9 +246,11 @@ class Running:
         self._settings, self._overwrite = settings, overwrite
         self._format = find_format(settings.format)
         self._manifest: Manifest
+        self._read: set[Path] = set()
 
     def run(self, jobs: Sequence[Job], engine: _Engine, progress: Progress) -> None:
         """Do what has not been done."""
+        self._read = {path.resolve() for job in jobs for path in job.inputs}
         with self._staging() as staging:
             manifest = self._manifest = Manifest(self._folder, self._settings.decisive(), anew=self._overwrite)
             left = [job for job in jobs if not self._is_done(job)]
@@ -322,6 +324,8 @@ class Running:
     def _check_target(self, job: Job, name: str) -> None:
         """Raise `InputError` where something that is not ours lies where a result belongs."""
         target = self._folder / name
+        if target.resolve() in self._read:
+            raise InputError(f"{target} is what is read: choose another folder for the results")
         if not target.exists() or self._is_ours(job, name):
             return
         target_format = find_format("npz") if name.endswith(SUFFIX) else self._format

@@ -84,6 +84,15 @@ def test_nothing_is_overwritten_unasked(squares):
     assert_found({"a": squares["a"], "b": np.where(squares["b"], 5, 0), "c": squares["c"]})
 
 
+def test_what_is_read_is_never_overwritten(squares):
+    image = Path("images/a.tif")
+    tifffile.imwrite(image, np.where(squares["a"], 255, 0).astype(np.uint8))
+    before = image.read_bytes()
+    done = batch("images/a.tif", "images", overwrite=True)
+    assert "a.tif is what is read" in done.failed["a"]
+    assert image.read_bytes() == before
+
+
 def test_other_settings_are_not_mixed(squares):
     batch("images", "out")
     with pytest.raises(InputError, match=r"made with threshold 0.5, this is threshold 0.7.*--overwrite"):
