@@ -6,7 +6,7 @@ within its reach, so that an evaluation costs what the clicks cost and not what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.models.network import Features, InteractiveNetwork
+from napari_fbrs.models.windows import WindowedChain
 
 _Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
 
 
 class Neighbourhoods:
@@ -57,6 +59,8 @@ class Neighbourhoods:
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(device)
         self.windows = len(starts)
         self.positions = int(len(starts) * side.prod())
+        self._is_map = tuple(side) == maps
+        self._window_size = int(side.prod())
         self._places = _places(starts, side, device)
         self._decode = network.near(features, starts, (int(side[0]), int(side[1])))
 
@@ -67,6 +71,37 @@ class Neighbourhoods:
     def logits(self, windows: Tensor) -> Tensor:
         """Return the logits at the pixels that `masks` is of, from `windows_logits`."""
         return (windows.flatten()[self._index] * self._weights).sum(dim=1)
+
+    @property
+    def linear(self) -> bool:
+        """Whether `slopes` can tell, window by window, how logits follow the variables."""
+        return isinstance(self._decode, WindowedChain) and not self._is_map
+
+    @property
+    def window(self) -> _Ints:
+        """Which window each pixel of `masks` belongs to."""
+        which: _Ints = (self._index[:, 0] // self._window_size).cpu().numpy()
+        return which
+
+    @torch.no_grad()
+    def slopes(self, scale: Tensor, bias: Tensor) -> tuple[Tensor, Callable[[], _Floats]]:
+        """Return `windows_logits`, and what gives the gradients of the windows' mean logits at their pixels.
+
+        These have the shape (windows, scales and biases).
+        """
+        chain = self._decode
+        assert isinstance(chain, WindowedChain)
+        done = chain.forward(scale, bias)
+        pixels = np.bincount(self.window, minlength=self.windows)
+        mean = torch.zeros(self.positions, dtype=done[-1].dtype, device=scale.device)
+        mean.index_add_(0, self._index.flatten(), self._weights.flatten().to(mean))
+        mean = mean.view(self.windows, -1) / torch.from_numpy(pixels).to(mean)[:, None]
+
+        def slopes() -> _Floats:
+            told = torch.cat(chain.slopes(done, mean.view(done[-1].shape)), dim=1)
+            return told.cpu().numpy().astype(np.float64)
+
+        return done[-1].permute(0, 3, 1, 2), slopes
 
     def put(self, windows: Tensor, logits: Tensor) -> None:
         """Write `windows_logits` into a map, shape (B, 1, h, w), that was decoded in fewer bits.

@@ -88,6 +88,13 @@ class ClickMasks:
             setattr(chosen, name, getattr(self, name)[half, 0, row, column])
         return chosen
 
+    @property
+    def weights(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """What ``(1 - p)^2`` and ``p^2`` of each pixel weigh in the loss."""
+        masks = (mask.cpu().numpy().astype(np.float64) for mask in (self.positive, self.negative))
+        positive, negative = (mask / (mask.sum() + _EPSILON) for mask in masks)
+        return positive, negative
+
     def loss(self, probability: Tensor) -> Tensor:
         """Return the disagreement of probabilities, shape (B, 1, rows, columns), with the clicks: a scalar."""
         off = ((1 - probability).square() * self.positive).sum() / (self.positive.sum() + _EPSILON)
@@ -136,6 +143,11 @@ def _tiles(places: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
     order = np.argsort(tile.ravel(), kind="stable")
     ends = np.flatnonzero(np.diff(tile.ravel()[order])) + 1
     return np.split(places[order], ends) if len(places) else []
+
+
+def prices(channels: int) -> npt.NDArray[np.float64]:
+    """Return what the square of each scale, then of each bias, costs in `regularisation`."""
+    return np.repeat([_REGULARISATION, _REGULARISATION * _BIAS_WEIGHT], channels)
 
 
 def regularisation(scale: Tensor, bias: Tensor | None = None) -> Tensor:

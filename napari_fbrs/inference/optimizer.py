@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,10 @@ from scipy import optimize
 from torch import Tensor
 
 from napari_fbrs.errors import CancelledError, PredictionError
+from napari_fbrs.inference.gauss_newton import Clicked, Look, approach
 from napari_fbrs.inference.lbfgs import minimise
 from napari_fbrs.inference.neighbourhoods import Neighbourhoods
-from napari_fbrs.inference.objective import THRESHOLD, ClickMasks, regularisation
+from napari_fbrs.inference.objective import THRESHOLD, ClickMasks, prices, regularisation
 from napari_fbrs.models.network import Features, InteractiveNetwork, resize
 
 _UNCHANGED_IOU = 0.99
@@ -37,7 +39,7 @@ class Evaluation:
     loss : float
         Value of the objective.
     gradient_norm : float
-        L2 norm of the gradient handed to the optimiser; 0 where it was told to stop.
+        L2 norm of the gradient handed to the optimiser; 0 where it was told to stop, NaN where it asked for none.
     """
 
     loss: float
@@ -151,10 +153,7 @@ class Objective:
         values = torch.from_numpy(x.astype(np.float32)).to(self.device).requires_grad_()
         loss, probability = self._loss(values)
         value, enough = float(loss.detach()), bool(self._good_enough(probability))
-        self.settled = self.decisive and enough
-        if math.isfinite(value) and (self.settled or self.best is None or value < self.best[0]):
-            self.best = (value, x.astype(np.float32))
-            self._best_windows = self._windows
+        self._learn(x, value, enough)
         if enough:
             gradient = np.zeros_like(x)
         else:
@@ -162,6 +161,42 @@ class Objective:
             gradient = derivative.cpu().numpy().astype(np.float64)
         self.evaluations.append(Evaluation(value, float(np.linalg.norm(gradient))))
         return value, gradient
+
+    def _learn(self, x: npt.NDArray[np.float64], value: float, enough: bool) -> None:
+        """Take note of an evaluation."""
+        self.settled = self.decisive and enough
+        if math.isfinite(value) and (self.settled or self.best is None or value < self.best[0]):
+            self.best = (value, x.astype(np.float32))
+            self._best_windows = self._windows
+
+    @property
+    def linear(self) -> bool:
+        """Whether `look` can be asked."""
+        return self.decisive and self._near is not None and self._near.linear
+
+    @property
+    def clicked(self) -> Clicked:
+        """What the clicks ask of the pixels that decide."""
+        assert self._near is not None
+        positive, negative = self._masks.weights
+        right = lambda p: self._masks.pixels_met(torch.from_numpy(p).to(self._masks.positive))  # noqa: E731
+        return Clicked(self._near.window, positive, negative, prices(self._features.x.shape[1]), right)
+
+    @torch.no_grad()
+    def look(self, x: npt.NDArray[np.float64]) -> Look:
+        """Return the loss at `x`, and how the logits at the clicks follow the variables there."""
+        assert self._near is not None
+        self.stop_if_cancelled()
+        values = torch.from_numpy(x.astype(np.float32)).to(self.device)
+        scale, bias = values.chunk(2)
+        self._windows, slopes = self._near.slopes(scale, bias)
+        logits = self._near.logits(self._windows)
+        probability = torch.sigmoid(logits)
+        loss = float(self._masks.loss(probability) + regularisation(scale, bias))
+        enough = bool(self._good_enough(probability))
+        self._learn(x, loss, enough)
+        self.evaluations.append(Evaluation(loss, 0.0 if enough else math.nan))
+        return Look(loss, enough, slopes, logits.cpu().numpy().astype(np.float64))
 
     def tensors(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return loss, gradient and whether it is good enough, without waiting for the device."""
@@ -204,7 +239,10 @@ class Objective:
 
 
 def optimise(objective: Objective, start: Variables) -> Optimum:
-    """Minimise an objective with L-BFGS: on a CPU with SciPy's, with the published settings, else on the device.
+    """Minimise an objective: on a GPU with L-BFGS on the device, else with SciPy's and the published settings.
+
+    Where one can tell how the logits at the clicks follow the variables, a few steps of Gauss-Newton come before
+    SciPy's, and are mostly all.
 
     Parameters
     ----------
@@ -213,14 +251,15 @@ def optimise(objective: Objective, start: Variables) -> Optimum:
     start : ndarray of float32
         Where to start: zeros, or the optimum of the click before.
     """
-    return (
-        optimise_on_device(objective, start)
-        if objective.device.type == "cuda"
-        else optimise_with_scipy(objective, start)
-    )
+    if objective.device.type == "cuda":
+        return optimise_on_device(objective, start)
+    if not objective.linear:
+        return optimise_with_scipy(objective, start)
+    begun, settled = approach(objective.look, objective.clicked, start.astype(np.float64))
+    return _optimum(objective) if settled else optimise_with_scipy(objective, begun)
 
 
-def optimise_with_scipy(objective: Objective, start: Variables) -> Optimum:
+def optimise_with_scipy(objective: Objective, start: npt.NDArray[np.floating[Any]]) -> Optimum:
     """Minimise an objective with SciPy's L-BFGS-B, with the published settings; see `optimise`."""
     with suppress(_Settled):
         optimize.fmin_l_bfgs_b(
@@ -229,9 +268,14 @@ def optimise_with_scipy(objective: Objective, start: Variables) -> Optimum:
             m=20,
             factr=0,
             pgtol=1e-8,
-            maxfun=_EVALUATIONS,
+            maxfun=_EVALUATIONS - len(objective.evaluations),
             maxiter=40,
         )
+    return _optimum(objective)
+
+
+def _optimum(objective: Objective) -> Optimum:
+    """Return the best of all that was evaluated."""
     if objective.best is None:
         raise PredictionError(_NO_NUMBER)
     _, variables = objective.best
