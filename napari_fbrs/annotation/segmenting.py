@@ -24,13 +24,13 @@ from napari_fbrs.annotation.points_file import is_points_file, read_points
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError
+from napari_fbrs.inference.plane import Limits
 from napari_fbrs.inference.predictor import DEFAULT_MODE, Predictor
 from napari_fbrs.models import zoo
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.strokes import Stroke
 
 Cancelled = Callable[[], bool]
-Limits = tuple[float, float] | None
 Clicks = Mapping[Any, Iterable[Click]]
 
 
@@ -118,7 +118,7 @@ class Segmentation:
         image: Image,
         predictor: Predictor,
         threshold: float = 0.5,
-        limits: Limits = None,
+        limits: Limits | None = None,
         labels: LabelStore | None = None,
     ) -> None:
         self.session = Session(image, predictor, labels=labels or SparseLabels(image.shape))
@@ -168,7 +168,7 @@ def segment(
     record: Path | str | None = None,
     overwrite: bool = False,
     threshold: float = 0.5,
-    contrast_limits: Limits = None,
+    contrast_limits: tuple[float, float] | None = None,
     model: str | Path | Model = "default",
     mode: str = DEFAULT_MODE,
     device: str = "auto",
@@ -289,7 +289,7 @@ def check_clicks(rows: Iterable[RecordedClick], image: Image, name: str) -> None
             raise InputError(f"{where}: {_outside(row.click)} the image of {plane[0]} x {plane[1]} pixels")
 
 
-def checked_limits(given: Sequence[float] | None, image: Image) -> Limits:
+def checked_limits(given: Sequence[float] | None, image: Image) -> Limits | None:
     """Return the intensities seen as black and white: those given, or those of the image.
 
     Raises
