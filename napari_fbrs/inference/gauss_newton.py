@@ -20,6 +20,7 @@ _EVALUATIONS = 6
 _SHORTER = 0.35  # what a step that led uphill is multiplied by
 _SHORTENINGS = 2
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of a step that are tried before all of it
+_LONGEST = 2.0  # norm of a step: beyond, what is linear about the network ends, and masks fall apart
 _MARGIN = 0.03  # of probability, by which pixels are to be right
 _NEWTON_STEPS = 12
 _LEAST_GAIN = 1e-5  # of the loss, by a Newton step
@@ -113,6 +114,7 @@ def _step(seen: Look, clicked: Clicked, x: _Floats) -> _Floats:
     products = directions @ slopes.T
     now = slopes @ x
     step = _coefficients(seen.logits, clicked, products, now) @ directions - x
+    step *= min(1.0, _LONGEST / max(float(np.linalg.norm(step)), 1e-12))
     rises = (slopes @ step)[clicked.window]
     margin = _MARGIN * np.where(clicked.positive > 0, 1, -1)
     for share in _SHARES:
