@@ -22,11 +22,12 @@ from napari_fbrs.samples import coins_clicks, nuclei_stack
 HERE = Path(__file__).parent
 _SIZE = (1300, 850)
 _COLOURS = 256  # of a picture: less to download
+_SMALL, _FEW_COLOURS, _SHOWN_FOR = (780, 510), 96, 1400  # pixels; colours; milliseconds: of pictures that move
 
 
 def main(names: list[str]) -> None:
     """Take the pictures named, or all."""
-    steps = {"coins": coins, "stack": stack, "restore": restore}
+    steps = {"coins": coins, "stack": stack, "restore": restore, "sequences": sequences}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_FBRS_JOURNALS"] = folder  # none of the user's
         for name in names or steps:
@@ -102,6 +103,128 @@ def restore() -> None:
     viewer.close()
 
 
+def sequences() -> None:
+    """Take what is done in several steps, as pictures that move."""
+    viewer, widget, middle, truth = _nuclei()
+    annotator = widget.annotator
+    with _Sequence(viewer, "slices.gif") as take:
+        for z in (middle, middle + 1):
+            viewer.dims.set_current_step(0, z)
+            take()
+            _click_at(widget, z, truth)
+            take()
+        viewer.dims.set_current_step(0, middle)
+        take()
+    with _Sequence(viewer, "undo.gif") as take:
+        _click_at(widget, middle, truth, offset=(0, 12), positive=False)
+        take()
+        for step in (annotator.undo, annotator.undo, annotator.redo, annotator.redo):
+            step()
+            _settle(widget)
+            take()
+    with _Sequence(viewer, "propagation.gif") as take:
+        _open(widget, "Other slices")
+        widget.propagation.start("whole")
+        _wait(lambda: not widget.propagation.busy)
+        for z in np.flatnonzero((annotator.layers.labels.data == annotator.session.object).any(axis=(1, 2))):
+            viewer.dims.set_current_step(0, int(z))
+            take()
+    viewer.close()
+    _turned()
+    _corrected()
+
+
+def _turned() -> None:
+    """Take a click on an image that is rotated, and its mask from the side."""
+    viewer, widget, middle, truth = _nuclei(rotate=25)
+    with _Sequence(viewer, "transforms.gif") as take:
+        viewer.dims.set_current_step(0, middle)
+        take()
+        _click_at(widget, middle, truth)
+        take()
+        widget.propagation.start("whole")
+        _wait(lambda: not widget.propagation.busy)
+        for layer in viewer.layers:
+            layer.rotate = np.eye(3)
+        viewer.dims.order = (1, 0, 2)
+        viewer.dims.set_current_step(1, int(np.argwhere(truth)[:, 1].mean()))
+        viewer.reset_view()
+        take()
+    viewer.close()
+
+
+def _corrected() -> None:
+    """Take a mask of somebody else's that clicks correct."""
+    viewer, widget, middle, truth = _nuclei(damaged=True)
+    with _Sequence(viewer, "correction.gif") as take:
+        viewer.dims.set_current_step(0, middle)
+        widget.annotator.turn_to(1)
+        take()
+        wrong = truth[middle] & (widget.annotator.layers.labels.data[middle] != 1)
+        row, column = np.argwhere(wrong).mean(axis=0)
+        widget.annotator.clicks.by_sign[True].add([[middle, row, column]])
+        _settle(widget)
+        take()
+    viewer.close()
+
+
+def _nuclei(*, damaged: bool = False, rotate: float = 0) -> tuple[napari.Viewer, FBRSWidget, int, np.ndarray]:
+    """Return a viewer of nuclei, started; the middle slice of one, and which pixels are its."""
+    viewer = napari.Viewer(title="napari-fbrs: nuclei")
+    viewer.window.resize(*_SIZE)
+    (image, options, _), (truth, _, _) = nuclei_stack()
+    layer = viewer.add_image(image, **options, rotate=rotate)
+    widget = FBRSWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="f-BRS interactive segmentation", area="right")
+    one = truth == _whole_bright_one(image, truth)
+    if damaged:
+        mask = one.astype(np.int32)
+        mask[..., int(np.argwhere(one)[:, 2].mean()) :] = 0
+        widget._existing["labels"].value = viewer.add_labels(mask, scale=layer.scale, name="somebody's masks")
+    viewer.reset_view()
+    widget.start()
+    _wait(lambda: widget.annotator is not None)
+    planes = np.flatnonzero(one.any(axis=(1, 2)))
+    return viewer, widget, int(planes[len(planes) // 2]), one
+
+
+def _click_at(
+    widget: FBRSWidget, z: int, truth: np.ndarray, *, offset: tuple[int, int] = (0, 0), positive: bool = True
+) -> None:
+    row, column = np.argwhere(truth[z]).mean(axis=0) + offset
+    widget.annotator.clicks.by_sign[positive].add([[z, row, column]])
+    _settle(widget)
+
+
+class _Sequence:
+    """Pictures of a viewer, one after the other, as one that moves.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        What is taken, each time this is called.
+    name : str
+        Of the file.
+    """
+
+    def __init__(self, viewer: napari.Viewer, name: str) -> None:
+        self._viewer, self._name = viewer, name
+        self._pictures: list[Image.Image] = []
+
+    def __call__(self) -> None:
+        self._pictures.append(_pictured(self._viewer).resize(_SMALL, Image.Resampling.LANCZOS))
+
+    def __enter__(self) -> _Sequence:
+        return self
+
+    def __exit__(self, *_failed: object) -> None:
+        first, *others = (
+            picture.quantize(_FEW_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            for picture in self._pictures
+        )
+        first.save(HERE / self._name, save_all=True, append_images=others, duration=_SHOWN_FOR, loop=0, optimize=True)
+
+
 def annotate_coins(widget: FBRSWidget) -> None:
     """Put the recorded clicks on the coins, as a user would, one by one."""
     for count, clicks in enumerate(coins_clicks().values()):
@@ -146,12 +269,15 @@ def _open(widget: FBRSWidget, title: str) -> None:
 
 
 def _take(viewer: napari.Viewer, name: str) -> None:
+    picture = _pictured(viewer).quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    picture.save(HERE / name, optimize=True)
+
+
+def _pictured(viewer: napari.Viewer) -> Image.Image:
     for _ in range(20):
         QApplication.processEvents()
         time.sleep(0.02)
-    pixels = viewer.screenshot(canvas_only=False, flash=False)
-    picture = Image.fromarray(pixels[..., :3]).quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE)
-    picture.save(HERE / name, optimize=True)
+    return Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)[..., :3])
 
 
 def _settle(widget: FBRSWidget) -> None:

@@ -495,6 +495,8 @@ class Annotator(QObject):
             self.read_points()
             if action == _ADDED:  # napari selects what it has added after it has said so
                 QTimer.singleShot(0, self.clicks.deselect)
+            if self.layers.image.axis is not None:
+                QTimer.singleShot(0, self.clicks.centre)
 
     def _painted(self, event: Event) -> None:
         if self.labels.writing:

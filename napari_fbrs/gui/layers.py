@@ -257,6 +257,19 @@ class ClickLayers:
         for look in self._looks:
             look.of_points_to_come()
 
+    def centre(self) -> None:
+        """Move points to the middle of the channels: there they are displayed, whichever channel is."""
+        axis = self.image.axis
+        if axis is None:
+            return
+        with self._own_change():
+            for layer in self:
+                pixels = mapped(np.asarray(layer.data, dtype=float), layer, self.image)
+                wide = np.allclose(layer.scale, self.image.transform()["scale"])  # not one that the user has made
+                if wide and not np.allclose(pixels[:, axis], 0):
+                    pixels[:, axis] = 0
+                    layer.data = mapped(pixels, self.image, layer)
+
     def mark(self, unmet: Collection[Point]) -> None:
         """Show which points the mask contradicts, by their colour; all else about points stays as it is."""
         with self._own_change():

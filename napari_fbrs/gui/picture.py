@@ -48,10 +48,10 @@ class Picture:
     others: tuple[Image, ...] = ()
 
     def __post_init__(self) -> None:
-        for other in self.others:
-            _check_alike(self.layer, other)
         if self.others and any(layer.rgb for layer in (self.layer, *self.others)):
             raise InputError("layers with colours of their own cannot be colours of another image: choose one layer")
+        for other in self.others:
+            _check_alike(self.layer, other)
         if self.axis is not None and not (self.channels and self.layer.ndim > 2 and not self.layer.rgb):
             raise InputError("there are no channels to choose from: the image needs an axis besides rows and columns")
 

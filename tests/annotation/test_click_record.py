@@ -13,20 +13,22 @@ import pytest
 from fakes import DiscPredictor
 
 from napari_fbrs.annotation.click_record import (
+    Record,
     compose,
     decode_record,
     digest,
     encode_record,
+    plane_digest,
     read_record,
     record_of,
     schema,
     write_record,
 )
 from napari_fbrs.annotation.history import Base, Place
-from napari_fbrs.annotation.image import PlaneIndex
+from napari_fbrs.annotation.image import Channels, Composite, Image, PlaneIndex, channels_of
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
 from napari_fbrs.annotation.objects import Objects
-from napari_fbrs.annotation.replaying import replay
+from napari_fbrs.annotation.replaying import check_image, replay, shown_image
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError
@@ -337,3 +339,31 @@ def test_files_that_are_no_records_are_refused(text: str, tmp_path: Path) -> Non
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read_record(tmp_path / "none.clicks.json")
+
+
+def annotated_channels(image: Image) -> Record:
+    session = Session(image, DiscPredictor(), labels=ArrayLabels(np.zeros(image.shape, np.int32)))
+    place = Place(1, PlaneIndex((1,) * (image.ndim - 2)).resolved(image.ndim))
+    if image.shape[1] == 1:
+        place = Place(1, PlaneIndex((1, 0)).resolved(4))
+    session.add(place, [Click(8, 9)], (0, 900, 0, 500))
+    session.update(place)
+    return decode_record(encode_record(record_of(session, name="cells")))
+
+
+def test_the_channels_that_were_shown_are_in_the_record_and_found_again_in_the_file():
+    pixels = np.random.default_rng(0).integers(0, 900, (3, 4, 20, 24)).astype(np.uint16)
+    file = Image(pixels)
+    for image in (
+        Image(Channels(1, (2, 0)).of(pixels)),  # of an axis of channels
+        Image(Composite([pixels[:, 2], pixels[:, 0]])),  # as napari splits a file into layers
+    ):
+        record = annotated_channels(image)
+        assert record.image.channels == channels_of(image)
+        assert record.masks[0].refinement.limits == (0, 900, 0, 500)
+        again = shown_image(record, file)
+        check_image(record, again)
+        plane = record.masks[0].place.plane
+        assert record.image.planes[plane] == plane_digest(again, plane)
+        with pytest.raises(InputError, match="pixels|not all in this file"):
+            check_image(record, shown_image(record, Image(pixels + 1)))

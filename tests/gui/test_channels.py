@@ -27,7 +27,7 @@ def test_a_click_belongs_to_all_channels(bench, discs):
         bench.viewer.dims.set_point(1, channel)
         shown = bench.annotator.layers.labels._slice.image.raw
         np.testing.assert_array_equal(shown == 1, mask)
-        assert len(bench.annotator.layers.positive._indices_view) == 1
+        assert len(bench.annotator.layers.positive._view_data) == 1
     bench.viewer.dims.set_point(1, 0)
     bench.click(1, 0, 20, 20)
     bench.settle()

@@ -57,7 +57,7 @@ def test_the_contrast_limits_displayed_decide():
     assert Picture(image, 1, (0, 3)).limits() == (5, 50, 5, 50)
     other = Image(image.data, contrast_limits=(7, 70))
     assert Picture(image, others=(other,)).limits() == (5, 50, 7, 70)
-    assert Picture(Image(np.zeros((5, 6, 3), np.uint8))).limits() is None
+    assert Picture(Image(np.zeros((5, 6, 3), np.uint8), rgb=True)).limits() is None
 
 
 def test_layers_are_colours_of_one_image():
@@ -83,7 +83,7 @@ def test_layers_that_do_not_lie_on_each_other_are_refused():
     with pytest.raises(InputError, match="twice"):
         Picture(image, others=(image,))
     with pytest.raises(InputError, match="colours of their own"):
-        Picture(image, others=(Image(np.zeros((20, 30, 3), np.uint8)),))
+        Picture(image, others=(Image(np.zeros((20, 30, 3), np.uint8), rgb=True),))
 
 
 def test_labels_with_all_channels_do_not_fit():
