@@ -182,7 +182,8 @@ class Image:
             data = np.asarray(data)
         if rgb and (data.ndim < 3 or data.shape[-1] not in (3, 4)):
             raise InputError(f"a colour image needs 3 or 4 colours in its last axis, got shape {data.shape}")
-        check_numbers(np.dtype(data.dtype))
+        if hasattr(data, "dtype"):
+            check_numbers(np.dtype(data.dtype))
         self.data = data
         self.rgb = rgb
         self.shape: tuple[int, ...] = tuple(data.shape[:-1] if rgb else data.shape)
