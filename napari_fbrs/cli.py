@@ -86,6 +86,7 @@ def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_batch(commands, named="batch" in arguments[:1])
     _add_demo(commands)
     _add_models(commands)
+    _add_journals(commands)
     _add_export(commands, named="export" in arguments[:1])
     _add_evaluate(commands, named="evaluate" in arguments[:1])
     _add_train(commands, named="train" in arguments[:1])
@@ -286,6 +287,75 @@ def _download(name: str) -> int:
     return 0
 
 
+# journals
+
+
+def _add_journals(commands: Commands[_Parser]) -> None:
+    parser = commands.add_parser(
+        "journals",
+        help="unsaved work that is kept for a restart of napari",
+        description="List the journals of work that was not exported: each is offered when its image is opened and "
+        "Start is pressed again. Unasked, the oldest are removed only where all take up more than 1 GiB, and "
+        "none that was changed in the last 30 days.",
+    )
+    parser.add_argument("--remove", metavar="NAME", help="remove one for good, or all that no open napari holds: all")
+    parser.set_defaults(run=_journals)
+
+
+def _journals(args: argparse.Namespace) -> int:
+    from napari_fbrs.annotation.journal import journal_folder, kept_journals
+
+    kept = kept_journals(journal_folder())
+    if args.remove is not None:
+        return _remove_journals(args.remove, [journal.path for journal in kept])
+    table = [("NAME", "LAST CHANGED", "SIZE", "UNSAVED", "IMAGE")]
+    for journal in kept:
+        when = journal.changed.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.append((journal.path.stem, when, _megabytes(journal.nbytes), *_journal_facts(journal.path)))
+    _say_table(table)
+    say(f"\njournals folder: {journal_folder()} (NAPARI_FBRS_JOURNALS names another)")
+    return 0
+
+
+def _remove_journals(name: str, paths: Sequence[Path]) -> int:
+    from napari_fbrs.annotation.journal import read_header, remove_journal
+
+    chosen = [path for path in paths if name in ("all", path.stem)]
+    if not chosen and name != "all":
+        raise InputError(f"no journal is called {name!r}; `napari-fbrs journals` lists them")
+    for path in chosen:
+        try:
+            if name == "all":
+                read_header(path)  # what is no journal is not ours to remove
+            remove_journal(path)
+            say(f"{path.stem}: removed")
+        except InputError as error:
+            if name != "all":
+                raise
+            say(f"{path.stem}: left, {error}")
+    return 0
+
+
+def _journal_facts(path: Path) -> tuple[str, str]:
+    """Return what a journal holds that was not exported, and the name of its image."""
+    from napari_fbrs.annotation.journal import read_journal
+    from napari_fbrs.annotation.recovery import unsaved
+
+    try:
+        header, entries = read_journal(path)
+        objects, clicks = unsaved(entries)
+    except (InputError, OSError) as error:
+        return "?", f"cannot be read: {error}"
+    held = f"{objects} object{'s' * (objects != 1)}, {clicks} click{'s' * (clicks != 1)}" if objects else "nothing"
+    return held, str(header.get("source") or header.get("image", "?"))
+
+
+def _say_table(table: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        say("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
 # export
 
 
@@ -364,10 +434,10 @@ def _add_benchmark(commands: Commands[_Parser], *, named: bool) -> None:
     soak = parts.add_parser(
         "soak",
         help="random actions in a window, and whether all that must hold does",
-        description="Do random actions in a window (click, undo, propagate, paint, save, ...) and check after each that "
-        "masks are those of a replay of the clicks, that undo and redo are the identity, that the journal restores "
-        "what is shown, and that memory, threads and open files stay within bounds. What does not hold is told with "
-        "the shortest list of actions found that leads to it, and ends with status 1.",
+        description="Do random actions in a window (click, undo, propagate, paint, save, ...) and check after each "
+        "that masks are those of a replay of the clicks, that undo and redo are the identity, that the journal "
+        "restores what is shown, and that memory, threads and open files stay within bounds. What does not hold is "
+        "told with the shortest list of actions found that leads to it, and ends with status 1.",
     )
     soak.add_argument("--actions", type=int, default=2000, metavar="N", help="how many (default: 2000)")
     soak.add_argument("--seed", type=int, default=0, help="other actions (default: 0)")

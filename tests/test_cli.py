@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from fakes import BrightNetwork, model_of
+from fakes import BrightNetwork, DiscPredictor, model_of
 from skimage import data
 
 from napari_fbrs import cli
 from napari_fbrs.annotation.image_file import read_image, write_png
+from napari_fbrs.annotation.recovery import Recorder, header
+from napari_fbrs.annotation.session import Session
+from napari_fbrs.clicks import Click
 from napari_fbrs.inference.predictor import MODES
 from napari_fbrs.models import zoo
 from napari_fbrs.models.zoo import list_models, models_folder
@@ -517,3 +520,31 @@ def test_the_device_is_named(squares: Path, capsys: pytest.CaptureFixture[str]) 
     assert segment("--device", "cuda") == 2
     assert "device 'cuda' is not available" in capsys.readouterr().err
     assert not (squares / "out.tif").exists()
+
+
+def test_journals_are_listed_and_removed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NAPARI_FBRS_JOURNALS", str(tmp_path))
+    names = []
+    for name in ("cells", "nuclei"):
+        session = Session(np.zeros((20, 30), np.uint8), DiscPredictor())
+        recorder = Recorder(session, tmp_path, header(session.image, name=name), pytest.fail)
+        session.click(Click(5, 6))
+        recorder.stop(discard=False)
+        names.append(recorder.journal.path.stem)
+    (tmp_path / "other.journal").write_text("something else")
+    assert cli.main(["journals"]) == 0
+    said = capsys.readouterr().out
+    assert str(tmp_path) in said
+    for name, image in zip(names, ("cells", "nuclei"), strict=True):
+        (line,) = [line for line in said.splitlines() if line.startswith(name)]
+        assert "1 object, 1 click" in line
+        assert line.endswith(image)
+    assert "no journal" in next(line for line in said.splitlines() if line.startswith("other"))
+    assert cli.main(["journals", "--remove", "nothing"]) == 2
+    assert "no journal is called 'nothing'" in capsys.readouterr().err
+    assert cli.main(["journals", "--remove", names[0]]) == 0
+    assert not (tmp_path / f"{names[0]}.journal").exists()
+    assert cli.main(["journals", "--remove", "all"]) == 0
+    assert [path.stem for path in tmp_path.glob("*.journal")] == ["other"]  # no journal: not ours
+    assert cli.main(["journals", "--remove", "other"]) == 0
+    assert list(tmp_path.glob("*.journal")) == []

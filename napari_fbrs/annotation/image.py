@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.errors import InputError
-from napari_fbrs.inference.plane import Limits, Plane, default_limits, make_plane
+from napari_fbrs.inference.plane import Limits, Plane, check_numbers, default_limits, make_plane
 from napari_fbrs.models.memory import is_shortage
 
 _COLOURS = 3
@@ -174,7 +174,7 @@ class Image:
     Raises
     ------
     InputError
-        If there are fewer than two dimensions, or `rgb` does not fit.
+        If it holds no numbers, there are fewer than two dimensions, or `rgb` does not fit.
     """
 
     def __init__(self, data: Any, *, rgb: bool = False) -> None:
@@ -182,6 +182,8 @@ class Image:
             data = np.asarray(data)
         if rgb and (data.ndim < 3 or data.shape[-1] not in (3, 4)):
             raise InputError(f"a colour image needs 3 or 4 colours in its last axis, got shape {data.shape}")
+        if hasattr(data, "dtype"):
+            check_numbers(np.dtype(data.dtype))
         self.data = data
         self.rgb = rgb
         self.shape: tuple[int, ...] = tuple(data.shape[:-1] if rgb else data.shape)

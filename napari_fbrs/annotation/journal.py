@@ -13,8 +13,9 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
 
+MOST_BYTES = 2**30  # of all journals together
+YOUNGEST = timedelta(days=30)  # what was changed since is never removed without being asked
 FORMAT, VERSION = "napari-fbrs journal", 1
 _SUFFIX = ".journal"
 _FOLDER = "NAPARI_FBRS_JOURNALS"  # environment variable: another folder
@@ -232,6 +235,80 @@ def abandoned_journals(folder: Path, wanted: Callable[[Mapping[str, Any]], bool]
         else:
             journal.discard()
     return found
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A journal in the folder.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    nbytes : int
+        Its size.
+    changed : datetime
+        When something was last added, in UTC.
+    """
+
+    path: Path
+    nbytes: int
+    changed: datetime
+
+
+def kept_journals(folder: Path) -> list[Kept]:
+    """Return the journals there are, in use or not, the one changed last first; they are not read."""
+    kept = []
+    for path in Path(folder).glob(f"[!.]*{_SUFFIX}"):
+        with suppress(OSError):  # gone meanwhile
+            state = path.stat()
+            kept.append(Kept(path, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC)))
+    return sorted(kept, key=lambda journal: journal.changed, reverse=True)
+
+
+def remove_journal(path: Path) -> None:
+    """Remove a journal that no process holds.
+
+    Raises
+    ------
+    InputError
+        If one holds it, or it cannot be removed.
+    """
+    lock = FileLock(_lock_path(path), thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, OSError, NotImplementedError) as error:
+        raise InputError(f"{path.name} is in use by a napari that is open, or not ours to remove") from error
+    lock.release()
+    _remove(path)
+    if path.exists():
+        raise InputError(f"{path} cannot be removed: see that its folder may be written to")
+
+
+def tidy(folder: Path, most: int = MOST_BYTES, youngest: timedelta = YOUNGEST, now: datetime | None = None) -> None:
+    """Remove the oldest journals that nobody came back for, where there are too many.
+
+    Parameters
+    ----------
+    folder : Path
+        See `Journal`.
+    most : int, optional
+        Bytes that journals may take up together.
+    youngest : timedelta, optional
+        Journals changed since then stay, however many there are.
+    now : datetime, optional
+        In UTC; the time there is by default.
+    """
+    journals = kept_journals(folder)
+    total = sum(journal.nbytes for journal in journals)
+    before = (now or datetime.now(UTC)) - youngest
+    for journal in reversed(journals):
+        if total <= most or journal.changed > before:
+            return
+        with suppress(InputError, OSError):  # in use, or not ours to judge
+            read_header(journal.path)
+            remove_journal(journal.path)
+            total -= journal.nbytes
 
 
 def read_header(path: Path) -> dict[str, Any]:

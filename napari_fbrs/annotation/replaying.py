@@ -219,8 +219,13 @@ def recorded_device(record: Record) -> str:
     return device
 
 
+_ELSEWHERE = ("//", "\\\\", "\\/", "/\\")  # how paths begin that lead to another machine
+
+
 def find_image(record: Record, folder: Path | None = None) -> Path:
     """Return the file of a record's image: where it lay, or one of its name in `folder`.
+
+    A place on another machine is not looked at: on Windows that alone would tell it who the user is.
 
     Raises
     ------
@@ -228,7 +233,8 @@ def find_image(record: Record, folder: Path | None = None) -> Path:
         If there is none.
     """
     source = record.image.source
-    places = [] if source is None else [Path(source), *([folder / Path(source).name] if folder else [])]
+    places = [] if source is None or source.startswith(_ELSEWHERE) else [Path(source)]
+    places += [folder / Path(source).name] if source is not None and folder else []
     for path in places:
         if is_image_path(path):
             return path

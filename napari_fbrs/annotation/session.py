@@ -38,6 +38,7 @@ from napari_fbrs.inference.predictor import Method, Prediction, Predictor, State
 from napari_fbrs.inference.shortage import lighter_ones
 from napari_fbrs.inference.zoom import bounding_box
 
+SESSION = "napari-fbrs session"  # key in the metadata of a Labels layer: lives as long as the masks do
 _PREDICTION_BYTES = 256 * 2**20
 _PLANES = 4
 _ALIKE = 20  # objects before, of which a new one's size is expected
@@ -87,6 +88,9 @@ class Observer(Protocol):
 
     def wrote(self, indices: Indices, values: Values) -> None:
         """Take note of pixels painted by somebody else."""
+
+    def saved(self) -> None:
+        """Take note that all masks are safe in files of the user's."""
 
     def together(self) -> AbstractContextManager[None]:
         """Take what is told meanwhile for one thing, that happens as a whole or not at all."""
@@ -226,6 +230,11 @@ class Session:
                 yield
         finally:
             self._group = None
+
+    def saved(self) -> None:
+        """Say that all masks are in files of the user's: there is nothing to restore until the next change."""
+        if self.observer is not None:
+            self.observer.saved()
 
     def places(self, object_: int) -> list[Place]:
         """Return the places where an object has clicks."""

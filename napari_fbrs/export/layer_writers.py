@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from napari_fbrs.annotation.session import SESSION, Session
+from napari_fbrs.export.formats import FORMATS
 from napari_fbrs.export.source import from_layer
 from napari_fbrs.export.writing import export_labels
 
@@ -50,4 +52,8 @@ def write_ome_zarr(path: str, data: Any, meta: Meta) -> list[str]:
 
 
 def _write(path: str, data: Any, meta: Meta, format_name: str) -> list[str]:
-    return [str(export_labels(from_layer(data, meta), path, format_name, overwrite=True).path)]
+    exported = export_labels(from_layer(data, meta), path, format_name, overwrite=True)
+    session = (meta.get("metadata") or {}).get(SESSION)
+    if FORMATS[format_name].holds_masks and isinstance(session, Session):
+        session.saved()
+    return [str(exported.path)]

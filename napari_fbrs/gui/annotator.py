@@ -17,7 +17,7 @@ from napari_fbrs.annotation.labels import LabelChange
 from napari_fbrs.annotation.objects import Objects
 from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
-from napari_fbrs.annotation.session import Result, Session
+from napari_fbrs.annotation.session import SESSION, Result, Session
 from napari_fbrs.errors import InputError, MemoryShortageError
 from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, painted_change
 from napari_fbrs.gui.picture import Picture
@@ -26,7 +26,6 @@ from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.strokes import Stroke
 
-_SESSION = "napari-fbrs session"  # key in the metadata of a Labels layer: lives as long as the masks do
 _ADDED = "added"
 _SETTLED = 150  # milliseconds that a plane is displayed before anything is done ahead for it
 _CHANGES = (_ADDED, "removed", "changed")
@@ -425,12 +424,12 @@ class Annotator(QObject):
         new = layers.labels.metadata.get(NEW, False)  # then it is not worth being looked through
         largest = 0 if new else int(layers.labels.data.max())  # a lazy array has been refused
         session = Session(layers.image.image(), predictor, labels=self.labels, first_object=largest + 1)
-        layers.labels.metadata[_SESSION] = session
+        layers.labels.metadata[SESSION] = session
         return session
 
     def _resumed_session(self, predictor: Predictor) -> Session | None:
         """Return the session that an annotator before this one, now closed, kept with the same Labels layer."""
-        session = self.layers.labels.metadata.get(_SESSION)
+        session = self.layers.labels.metadata.get(SESSION)
         if not isinstance(session, Session) or not self.layers.image.image().same(session.image):
             return None
         session.predictor, session.labels = predictor, self.labels  # counted anew

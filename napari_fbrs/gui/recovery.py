@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_fbrs.annotation.image import Image
-from napari_fbrs.annotation.journal import Abandoned, abandoned_journals, journal_folder
+from napari_fbrs.annotation.journal import Abandoned, abandoned_journals, journal_folder, tidy
 from napari_fbrs.annotation.recovery import Recorder, belongs, header, restore, unsaved
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.annotator import Annotator
@@ -188,4 +188,5 @@ def _looked(image: Image, folder: Path, told: dict[str, Any]) -> tuple[dict[str,
             mine.append(journal)
         else:
             journal.discard()
+    tidy(folder)
     return about, mine

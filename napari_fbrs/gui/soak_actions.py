@@ -19,9 +19,9 @@ from napari_fbrs.gui.widget import FBRSWidget
 # How often each is done, in relation to the others.
 WEIGHTS = MappingProxyType(
     {
-        "click": 30, "move": 4, "remove": 4, "undo": 12, "redo": 8, "next": 8, "slice": 10, "pick": 8, "threshold": 6,
+        "click": 30, "move": 4, "remove": 2, "undo": 9, "redo": 7, "next": 12, "slice": 10, "pick": 8, "threshold": 6,
         "brush": 6, "stroke": 3, "propagate": 2, "mode": 2, "size": 2, "overlap": 2, "save": 2, "lock": 1, "unlock": 3,
-        "delete": 2, "merge": 2, "clear": 2, "turn": 1, "reopen": 1,
+        "delete": 1, "merge": 1, "clear": 1, "turn": 1, "reopen": 1,
     }
 )  # fmt: skip
 _MODES = ("f-BRS-B", "NoBRS", "f-BRS-C")

@@ -186,8 +186,7 @@ def make_plane(image: npt.ArrayLike, limits: Limits | None = None) -> Plane:
         If the shape, the dtype or the limits cannot be used.
     """
     pixels = np.asarray(image)
-    if pixels.dtype.kind not in "buif":
-        raise InputError(f"an image must hold numbers, this one holds {pixels.dtype}; convert it to float32")
+    check_numbers(pixels.dtype)
     if pixels.dtype.itemsize > _WIDEST:
         with np.errstate(over="ignore"):
             pixels = pixels.astype(np.float64)
@@ -205,6 +204,12 @@ def make_plane(image: npt.ArrayLike, limits: Limits | None = None) -> Plane:
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise InputError(f"contrast limits must be finite and in order, got {low} and {high}")
     return Plane(pixels, limits)
+
+
+def check_numbers(dtype: np.dtype[Any]) -> None:
+    """Raise `InputError` if an image of this dtype holds anything but real numbers."""
+    if dtype.kind not in "buif":
+        raise InputError(f"an image must hold numbers, this one holds {dtype}; convert it to float32")
 
 
 def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_fbrs.annotation import journal as journal_module
-from napari_fbrs.annotation.journal import Journal, abandoned_journals, journal_folder, read_journal
+from napari_fbrs.annotation.journal import (
+    Journal,
+    abandoned_journals,
+    journal_folder,
+    kept_journals,
+    read_journal,
+    remove_journal,
+    tidy,
+)
 from napari_fbrs.errors import InputError
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HEADER = {"image": "cells é", "shape": [4, 5]}
 ENTRIES = [{"do": "refine", "object": i, "name": "ü" * i} for i in range(5)]
 
@@ -281,3 +291,45 @@ def test_an_entry_that_cannot_be_written_ends_it_with_one_warning(tmp_path):
     journal.append({"do": object()})
     assert journal.flush() is False
     assert len(warnings) == 1
+
+
+def aged(folder: Path, days: float) -> Path:
+    path = written(folder)
+    moment = (NOW - timedelta(days=days)).timestamp()
+    os.utime(path, (moment, moment))
+    return path
+
+
+def test_journals_are_listed_the_one_changed_last_first(tmp_path):
+    assert kept_journals(tmp_path / "none") == []
+    old, new = aged(tmp_path, 3), aged(tmp_path, 1)
+    (tmp_path / "notes.txt").write_text("not one")
+    kept = kept_journals(tmp_path)
+    assert [journal.path for journal in kept] == [new, old]
+    assert kept[0].nbytes == new.stat().st_size
+    assert kept[0].changed == NOW - timedelta(days=1)
+
+
+def test_only_old_ones_beyond_the_bound_are_removed_unasked(tmp_path):
+    ancient, old, young = (aged(tmp_path, days) for days in (300, 100, 29))
+    size = ancient.stat().st_size
+    tidy(tmp_path, most=3 * size, now=NOW)
+    assert len(kept_journals(tmp_path)) == 3
+    tidy(tmp_path, most=2 * size, now=NOW)
+    assert [journal.path for journal in kept_journals(tmp_path)] == [young, old]
+    tidy(tmp_path, most=0, now=NOW)
+    assert [journal.path for journal in kept_journals(tmp_path)] == [young]
+    assert not list(tmp_path.glob(f"{old.stem}*"))
+
+
+def test_what_a_process_holds_is_not_removed(tmp_path):
+    journal = Journal(tmp_path, HEADER, no_failure)
+    journal.append({"do": "click"})
+    journal.flush()
+    with pytest.raises(InputError, match="in use"):
+        remove_journal(journal.path)
+    tidy(tmp_path, most=0, youngest=timedelta(0), now=NOW + timedelta(days=9999))
+    assert journal.path.exists()
+    journal.close()
+    remove_journal(journal.path)
+    assert kept_journals(tmp_path) == []

@@ -20,7 +20,7 @@ from napari_fbrs.annotation.history import Base
 from napari_fbrs.annotation.image import Image
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
 from napari_fbrs.annotation.propagation import Propagation, write
-from napari_fbrs.annotation.replaying import Predictors, bring_back, recompute, recorded_device
+from napari_fbrs.annotation.replaying import Predictors, bring_back, find_image, recompute, recorded_device
 from napari_fbrs.errors import CancelledError, InputError, ModelFileError
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.models import zoo
@@ -233,3 +233,16 @@ def test_labels_too_small_for_an_object_are_refused() -> None:
     session = Session(image, DiscPredictor(), labels=ArrayLabels(np.zeros(image.shape, np.uint8)))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="object 300, labels of uint8"):
         bring_back(session, record, [None, None])
+
+
+def test_an_image_on_another_machine_is_not_looked_for(
+    annotated: Session, coins: npt.NDArray[np.uint8], tmp_path: Path
+):
+    """A path of Windows' kind would tell that machine who the user is; here it is the same as one of the root."""
+    tifffile.imwrite(tmp_path / "coins.tif", coins)
+    elsewhere = f"/{tmp_path / 'coins.tif'}"
+    assert Path(elsewhere).is_file()
+    record = record_of(annotated, name="coins", source=elsewhere)
+    with pytest.raises(InputError, match="say where it is"):
+        find_image(record)
+    assert find_image(record, tmp_path) == tmp_path / "coins.tif"

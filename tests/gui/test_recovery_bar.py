@@ -107,6 +107,19 @@ def test_masks_that_were_saved_are_not_offered(bench, discs):
     assert bench.widget.recovery.offered is None
 
 
+def test_what_file_save_has_written_is_not_offered(bench, discs, npe2pm, tmp_path):
+    begin(bench)
+    annotate(bench)
+    with npe2pm.tmp_plugin(package="napari-fbrs"):
+        bench.annotator.layers.labels.save(str(tmp_path / "measured.csv"), plugin="napari-fbrs")
+        assert bench.annotator.session.unsaved  # measurements hold no masks
+        bench.annotator.layers.labels.save(str(tmp_path / "saved.tif"), plugin="napari-fbrs")
+    assert not bench.annotator.session.unsaved
+    crash(bench)
+    begin(bench)
+    assert bench.widget.recovery.offered is None
+
+
 def test_a_widget_closed_and_opened_goes_on_without_a_question(bench, discs, journals):
     begin(bench)
     annotate(bench)
