@@ -105,20 +105,24 @@ def measure(images: Path, output: Path, workers: int, scheduler: str | None) -> 
 
 
 def table(measured: list[Measured], images: int) -> list[str]:
-    """Return what was measured in words: for each number of workers the fastest run."""
+    """Return what was measured in words: for each number of workers the fastest run.
+
+    The speed-up that workers would have with a processor each follows from the processor time that their work took: on
+    a machine that is busy with other things they do not have one each, and the speed-up says little.
+    """
     best = {run.workers: min((r for r in measured if r.workers == run.workers), key=lambda r: r.seconds)
             for run in measured}  # fmt: skip
     first = next(iter(best.values()))
     lines = [
         f"{images} images, {available_processors()} processors, each worker with one thread; the fastest of "
         f"{len(measured) // len(best)} runs each",
-        "workers  seconds  speed-up  CPU seconds  processors had  speed-up for each of them  to start and stop",
+        "workers  seconds  speed-up  CPU seconds  processors had  speed-up with a processor each  to start and stop",
     ]
     for run in best.values():
-        speed_up, had = first.seconds / run.seconds, run.processors / first.processors
+        speed_up, alone = first.seconds / run.seconds, run.workers / first.workers * first.cpu_seconds / run.cpu_seconds
         lines.append(
             f"{run.workers:7}  {run.seconds:7.1f}  {speed_up:8.2f}  {run.cpu_seconds:11.1f}  {run.processors:14.2f}  "
-            f"{speed_up / had:25.2f}  {run.starting:15.1f} s"
+            f"{alone:30.2f}  {run.starting:15.1f} s"
         )
     same = len({run.results for run in measured}) == 1
     return [*lines, f"results: {'the same, bit for bit' if same else 'NOT the same'}"]

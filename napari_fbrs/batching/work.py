@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_fbrs.annotation.click_file import RecordedClick, read_click_rows
 from napari_fbrs.annotation.click_record import SUFFIX, read_record, record_of, write_record
-from napari_fbrs.annotation.image import Image
+from napari_fbrs.annotation.image import Composite, Image
 from napari_fbrs.annotation.labels import SparseLabels
 from napari_fbrs.annotation.opening import open_image
 from napari_fbrs.annotation.points_file import is_points_file, read_points
@@ -135,7 +135,8 @@ class Worker:
         suffix = format_.suffixes[0] if format_.suffixes else ""
         doing.folder.mkdir()
         known = known_of_image(source, session.image.ndim)
-        known["intensities"] = None if session.image.rgb else session.image.data
+        grey = not session.image.rgb and not isinstance(session.image.data, Composite)
+        known["intensities"] = session.image.data if grey else None
         labels = LabelImage(_labels_of(session), name=stem, classes=session.classes, **known)
         path, options = doing.folder / f"{stem}{suffix}", settings.options
         written = export_labels(labels, path, settings.format, options=options, cancelled=self._cancelled)
