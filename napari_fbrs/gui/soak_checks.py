@@ -185,7 +185,7 @@ class Resources:
             threading.active_count(),
             len(list(_FILES.iterdir())) if _FILES.is_dir() else None,
             _resident(),
-            torch.cuda.memory_allocated() if torch.cuda.is_initialized() else 0,
+            torch.cuda.memory_allocated() if torch.cuda.is_initialized() else 0,  # type: ignore[no-untyped-call]
         )
 
     def check(self, now: Resources, more_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import wraps
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -26,8 +26,7 @@ Self = TypeVar("Self", bound="Predictor")
 def tells_shortage(method: Callable[Concatenate[Self, P], R]) -> Callable[Concatenate[Self, P], R]:
     """Have a predictor's method raise `MemoryShortageError` where memory runs out."""
 
-    @wraps(method)
-    def told(self: Self, *args: P.args, **options: P.kwargs) -> R:
+    def told(self: Self, /, *args: P.args, **options: P.kwargs) -> R:
         try:
             return method(self, *args, **options)
         except (MemoryError, RuntimeError) as error:
@@ -36,6 +35,7 @@ def tells_shortage(method: Callable[Concatenate[Self, P], R]) -> Callable[Concat
             found = shortage(error, self.model.device)
         raise found  # from here, so that it holds on to no tensor of the computation that has failed
 
+    update_wrapper(told, method)
     return told
 
 
@@ -68,7 +68,7 @@ def lighter_ones(predictor: Predictor) -> Iterator[tuple[Predictor, str]]:
 def release(predictor: Predictor) -> None:
     """Let go of what a predictor keeps in case it is needed again."""
     predictor.cache.clear()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 

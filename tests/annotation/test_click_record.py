@@ -365,5 +365,5 @@ def test_the_channels_that_were_shown_are_in_the_record_and_found_again_in_the_f
         check_image(record, again)
         plane = record.masks[0].place.plane
         assert record.image.planes[plane] == plane_digest(again, plane)
-        with pytest.raises(InputError, match="pixels|not all in this file"):
+        with pytest.raises(InputError, match=r"pixels|not all in this file"):
             check_image(record, shown_image(record, Image(pixels + 1)))
