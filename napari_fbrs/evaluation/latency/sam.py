@@ -27,7 +27,8 @@ class Sam:
     def __init__(self, device: torch.device) -> None:
         from transformers import SamConfig, SamModel
 
-        self._network: Any = SamModel(SamConfig()).eval().to(device)
+        network: Any = SamModel(SamConfig())
+        self._network: Any = network.eval().to(device)
         self._image = torch.rand((1, 3, _SIDE, _SIDE), device=device)
         self._point = torch.full((1, 1, 1, 2), _SIDE / 2, device=device)
         self._sign = torch.ones((1, 1, 1), dtype=torch.long, device=device)
