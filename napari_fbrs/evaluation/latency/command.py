@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from napari_fbrs.annotation.output import replacing
@@ -27,13 +28,16 @@ from napari_fbrs.evaluation.latency.report import DECODE, ENCODE, FIRST, Report,
 from napari_fbrs.evaluation.latency.sam import Sam, sam_is_there
 from napari_fbrs.evaluation.latency.scenes import Picture, Scene, make_scene
 from napari_fbrs.evaluation.latency.timing import CLOCKS, Clock, Task, alternate
+from napari_fbrs.evaluation.latency.warming import measure_warm_up
 from napari_fbrs.evaluation.report import new_figure
+from napari_fbrs.evaluation.simulation import next_click
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.precision import fast_bfloat16
 from napari_fbrs.models.zoo import load_model
 from napari_fbrs.processes import torch_threads
 
+_PROCESSES = 3  # for each way of a first click
 Pictures = Callable[[bool], Sequence[Picture]]
 _EPILOG = """\
 Everything answers the same clicks from the same state, in turn, every other round backwards: compare figures of one
@@ -87,6 +91,7 @@ def run(args: argparse.Namespace, pictures: Pictures) -> int:
         report = measure(
             model, pictures(args.quick), QUICK if args.quick else Effort(), CLOCKS[args.clock], sam=not args.no_sam
         )
+        report.warm_up = _warm_up(args, pictures)
     _say(report.text())
     if args.json:
         with replacing(args.json) as temporary:
@@ -111,6 +116,21 @@ def measure(model: Model, pictures: Sequence[Picture], effort: Effort, clock: Cl
         report.firsts[name] = _firsts(scene, model, network, effort, clock)
     report.peaks = _peaks(scenes[0], model)
     return report
+
+
+def _warm_up(args: argparse.Namespace, pictures: Pictures) -> dict[str, list[float]]:
+    """Return what a process's first click on the first picture's object costs."""
+    picture = pictures(True)[0]
+    click = next_click(picture.truth, np.zeros(picture.truth.shape, dtype=bool))
+    assert click is not None
+    return measure_warm_up(
+        (args.model, args.device),
+        picture.pixels,
+        [click],
+        rounds=1 if args.quick else _PROCESSES,
+        clock=args.clock,
+        threads=torch.get_num_threads(),
+    )
 
 
 def _facts(model: Model) -> dict[str, str | int | bool]:

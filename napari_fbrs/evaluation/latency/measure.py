@@ -80,6 +80,7 @@ class Stages:
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     cache: dict[str, int] = field(default_factory=dict)
+    reuse: dict[str, tuple[int, int]] = field(default_factory=dict)  # what the cache found and was asked, by action
 
     def add(self, stage: str, seconds: float) -> None:
         """Take note of a stage of a click."""
@@ -233,4 +234,43 @@ def measure_stages(picture: Picture, scene: Scene, model: Model) -> Stages:
         stages.add("other", computed - sum(result.prediction.timings.values()))
     cache = predictor.cache
     stages.cache = {"bytes": cache.nbytes, "budget": cache.budget, "hits": cache.hits, "misses": cache.misses}
+    if scene.moments:
+        stages.reuse = dict(_reuse(session, image))
     return stages
+
+
+def _reuse(session: Session, image: Image) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Have a session do what needs nothing new, and yield what its predictor's cache found and was asked."""
+    place, cache = session.place(), session.predictor.cache
+    clicks, limits = session.refinement(place).clicks.flat, image.limits()
+
+    def undo_and_redo() -> None:
+        session.undo()
+        session.redo()
+
+    def another_threshold() -> None:
+        session.set_threshold(place, 0.6)
+        session.update(place)
+
+    def another_object() -> None:
+        session.object += 1
+        session.add(session.place(), clicks[:1], limits)
+        session.update(session.place())
+
+    def another_mode() -> None:
+        session.predictor = Predictor(session.predictor.model, NETWORK)
+        session.object -= 1
+        session.outdate(place)
+        session.update(place)
+
+    actions = {
+        "undo and redo": undo_and_redo,
+        "another threshold": another_threshold,
+        "another object, the same first click": another_object,
+        "back to the first object, in another mode": another_mode,
+    }
+    for name, act in actions.items():
+        hits, misses = cache.hits, cache.misses
+        act()
+        found = cache.hits - hits
+        yield name, (found, found + cache.misses - misses)

@@ -55,6 +55,7 @@ class Report:
     firsts: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # by scene, then by what
     stages: dict[str, Stages] = field(default_factory=dict)
     peaks: dict[str, int | None] = field(default_factory=dict)
+    warm_up: dict[str, list[float]] = field(default_factory=dict)  # seconds of a first click, by what was done before
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,6 +66,7 @@ class Report:
             "first masks": self.firsts,
             "stages": {name: dataclasses.asdict(stages) for name, stages in self.stages.items()},
             "peak bytes": self.peaks,
+            "first click of a process": self.warm_up,
             "targets": [_without_nan(dataclasses.asdict(target)) for target in targets(self)],
             "notes": self.notes,
         }
@@ -134,6 +136,9 @@ def _sections(report: Report) -> Iterator[str]:
         {"": scene} | {what: _milliseconds(seconds) for what, seconds in first.items()}
         for scene, first in report.firsts.items()
     ])  # fmt: skip
+    if report.warm_up:
+        yield "\nfirst click of a process: milliseconds"
+        yield from aligned([{"": how, "ms": _milliseconds(seconds)} for how, seconds in report.warm_up.items()])
     yield "\npeak memory: MB"
     yield from aligned([{"": name, "MB": _megabytes(peak)} for name, peak in report.peaks.items()])
     yield "\ntargets: median and quartiles (of the masks: mean, least and most)"
@@ -162,6 +167,8 @@ def _stage_lines(stages: Stages | None) -> Iterator[str]:
         f"cache: {cache['hits']} of {asked} found ({100 * cache['hits'] / asked:.0f} %), "
         f"{_megabytes(cache['bytes'])} of {_megabytes(cache['budget'])} MB used"
     )
+    reused = (f"{name} {found} of {wanted}" for name, (found, wanted) in stages.reuse.items())
+    yield f"found again: {', '.join(reused)}"
 
 
 def _target_line(target: Target) -> dict[str, str]:

@@ -9,7 +9,8 @@ import torch
 from fakes import BrightNetwork, model_of
 
 from napari_fbrs.cli import main
-from napari_fbrs.evaluation.latency import command
+from napari_fbrs.clicks import Click
+from napari_fbrs.evaluation.latency import command, warming
 from napari_fbrs.evaluation.latency.measure import NO_PASS, PUBLISHED, SHIPPED, Effort
 from napari_fbrs.evaluation.latency.memory import peak_bytes
 from napari_fbrs.evaluation.latency.scenes import Picture, make_scene
@@ -27,6 +28,7 @@ def picture() -> Picture:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> BrightNetwork:
     network = BrightNetwork(brightness=4.0, nearness=1.0)
     monkeypatch.setattr(command, "load_model", lambda *_: model_of(network))
+    monkeypatch.setattr(command, "measure_warm_up", lambda *_, **how: {warming.COLD: [1.0] * how["rounds"]})
     monkeypatch.setattr(command, "QUICK", Effort((1, 2, 10), 2, (2, 10), 1))
     monkeypatch.setattr("napari_fbrs.samples.truth.known_objects", lambda **_: [tuple(vars(picture()).values())])
     return network
@@ -50,6 +52,11 @@ def test_everything_answers_the_same_clicks(
     assert record["facts"]["threads"] == threads
     assert set(record["stages"]["disc"]["seconds"]) >= {"read plane", "normalise", "embed", "optimise", "write labels"}
     assert record["stages"]["disc"]["cache"]["hits"] > 0
+    reuse = record["stages"]["disc"]["reuse"]
+    assert reuse["undo and redo"] == reuse["another threshold"] == [0, 0]  # the masks themselves are kept
+    found, asked = reuse["another object, the same first click"]
+    assert 0 < found <= asked  # what is known of the first object's size may have it looked at elsewhere
+    assert record["first click of a process"] == {warming.COLD: [1.0]}
     assert "SAM image encoding / first mask" in said
 
 
@@ -102,3 +109,31 @@ def test_peak_memory():
         np.ones(8_000_000)  # 64 MB, given back at once
 
     assert 50e6 < peak_bytes(work, torch.device("cpu")) < 90e6
+
+
+@pytest.mark.parametrize("how", [warming.COLD, warming.WARM, warming.MEANWHILE])
+def test_a_first_click_before_during_and_after_the_warm_up(how: str, monkeypatch: pytest.MonkeyPatch):
+    made: list[Predictor] = []
+
+    class Watched(Predictor):
+        def __init__(self, *args) -> None:
+            super().__init__(*args)
+            self.done: list[str] = []
+            made.append(self)
+
+        def warm_up(self, plane, *, cancelled=lambda: False) -> None:
+            assert plane.shape == (64, 96)
+            self.done.append("warm-up")
+            while how == warming.MEANWHILE and not cancelled():
+                pass
+
+        def predict(self, *args, **options):
+            self.done.append("click")
+            return super().predict(*args, **options)
+
+    monkeypatch.setattr(warming, "Predictor", Watched)
+    monkeypatch.setattr(warming, "load_model", lambda *_: model_of(BrightNetwork(brightness=4.0)))
+    threads = torch.get_num_threads()
+    clicks = [Click(30, 30)]
+    assert warming.first_click(how, ("default", "cpu"), picture().pixels, clicks, "wall", threads) > 0
+    assert made[0].done == (["click"] if how == warming.COLD else ["warm-up", "click"])
