@@ -45,12 +45,15 @@ def test_undo_takes_back_click_and_mask_and_redo_brings_them_back(coins_bench):
         coins_bench.click(*position)
         coins_bench.settle()
         states.append(coins_bench.labels.copy())
-    for expected in (states[1], states[0]):
+    layers = coins_bench.annotator.layers
+    for expected, active in ((states[1], layers.negative), (states[0], layers.labels)):  # in any of ours
+        coins_bench.viewer.layers.selection.active = active
         coins_bench.press("Control-Z")
         coins_bench.settle()
         np.testing.assert_array_equal(coins_bench.labels, expected)
     assert len(coins_bench.annotator.layers.positive.data) == 0
     for count, expected in enumerate(states[1:], 1):
+        coins_bench.viewer.layers.selection.active = layers.labels if count == 1 else layers.positive
         coins_bench.press("Control-Shift-Z")
         coins_bench.settle()
         np.testing.assert_array_equal(coins_bench.labels, expected)
