@@ -239,7 +239,7 @@ def test_an_image_on_another_machine_is_not_looked_for(
     annotated: Session, coins: npt.NDArray[np.uint8], tmp_path: Path
 ):
     """A path of Windows' kind would tell that machine who the user is; here it is the same as one of the root."""
-    tifffile.imwrite(tmp_path / "coins.tif", coins)
+    tifffile.imwrite(tmp_path / "coins.tif", coins, photometric="minisblack")
     elsewhere = f"/{tmp_path / 'coins.tif'}"
     assert Path(elsewhere).is_file()
     record = record_of(annotated, name="coins", source=elsewhere)
