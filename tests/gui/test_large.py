@@ -17,7 +17,8 @@ class Watched:
     """An array that notes what is read of it, and in which thread."""
 
     def __init__(self, array) -> None:
-        self.array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.ndim, self.size = array.ndim, array.size
         self.reads: list[tuple[int, ...]] = []
         self.threads: list[int] = []
 
