@@ -24,6 +24,7 @@ from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.models.memory import is_shortage, shortage
 from napari_fbrs.strokes import Stroke
 
 _ADDED = "added"
@@ -539,7 +540,11 @@ class Annotator(QObject):
 
         False: it is something else, or nothing takes less.
         """
-        told = self.session.lighten() if isinstance(error, MemoryShortageError) else None
+        if not is_shortage(error):
+            return False
+        if not isinstance(error, MemoryShortageError):  # not of the predictor itself, but around it
+            error = shortage(error, self.session.predictor.model.device)
+        told = self.session.lighten()
         if told is not None:
             self.refused.emit(f"{error}. From now on {told}; Start, or another model, goes back to what it was")
         return told is not None

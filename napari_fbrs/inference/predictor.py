@@ -398,6 +398,7 @@ class Predictor:
         cut = MODES[self.mode]
         return cut is not None and not cut.is_input
 
+    @tells_shortage
     def features(self, plane: Plane, crop: Crop, clicks: Sequence[Click], prior: Prior | None = None) -> Features:
         """Return the network's features of a part of a plane, from memory where they are there.
 
