@@ -29,9 +29,9 @@ def test_points_saved_by_napari_itself(tmp_path):
 
     data = np.array([[2, 10.5, 20], [0, 3, 4]])
     path = tmp_path / "cells.csv"
-    (saved,) = napari_write_points(str(path), data, {"properties": {"positive": np.array([1, 0]), "object": [7, 7]}})
-    assert is_points_file(Path(saved))
-    rows = read_points(Path(saved))
+    napari_write_points(str(path), data, {"properties": {"positive": np.array([1, 0]), "object": [7, 7]}})
+    assert is_points_file(path)
+    rows = read_points(path)
     assert clicks_of(rows) == [(7, (2,), Click(10.5, 20)), (7, (0,), Click(3, 4, positive=False))]
 
 

@@ -382,7 +382,7 @@ def test_layers_deleted_come_back_with_the_next_start(disc_bench):
 
 
 def test_another_image_in_between_changes_nothing(disc_bench, discs):
-    first = disc_bench.annotator.layers.image
+    first = disc_bench.widget.image.value
     disc_bench.click(40, 20)
     disc_bench.settle()
     disc_bench.press("N")
