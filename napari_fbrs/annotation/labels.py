@@ -22,6 +22,10 @@ Values = npt.NDArray[Any]
 class LabelStore(Protocol):
     """A label image that can be read and written in parts."""
 
+    @property
+    def stamp(self) -> object | None:
+        """What is another one once the labels have been written; None where that is not known."""
+
     def read(self, index: tuple[Any, ...]) -> Values:
         """Return the labels at an index of the nD array."""
 
@@ -37,6 +41,8 @@ class ArrayLabels:
     array : ndarray of int
         Written in place.
     """
+
+    stamp: object | None = None  # others may write into the array
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
         self.array = array
@@ -60,6 +66,7 @@ class SparseLabels:
     """
 
     dtype = np.dtype(np.int32)
+    stamp: object | None = None
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(shape)

@@ -44,7 +44,7 @@ class CountedLabels:
     @property
     def stamp(self) -> object | None:
         """What is another one once the labels have been written; None where that is not known."""
-        return getattr(self._store, "stamp", None)
+        return self._store.stamp
 
     def read(self, index: tuple[object, ...]) -> Values:
         """Return the labels at an index of the nD array."""

@@ -381,6 +381,11 @@ class _Recorded:
         self._store = store
         self._wrote = wrote
 
+    @property
+    def stamp(self) -> object | None:
+        """What is another one once the labels have been written; None where that is not known."""
+        return self._store.stamp
+
     def read(self, index: tuple[Any, ...]) -> Values:
         """Return the labels at an index of the nD array."""
         return self._store.read(index)

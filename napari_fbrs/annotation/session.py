@@ -388,7 +388,7 @@ class Session:
         with self._observed_together():
             change.do(self.labels)
             self._set_shown(place, result.refinement, result.mask)
-        self._stamp = self._labels_stamp  # by this write no object has come to where it is not shown
+        self._stamp = self.labels.stamp  # by this write no object has come to where it is not shown
         self._looked |= {place} if looked else set()
         step = next((s for s in self.history.newest_first() if s.place == place), None)
         if step is not None:
@@ -542,14 +542,10 @@ class Session:
 
     def _looked_over(self, place: Place) -> bool:
         """Whether all of a plane has been compared with what was shown of an object, and only we have written since."""
-        if self._stamp is None or self._stamp is not self._labels_stamp:
+        if self._stamp is None or self._stamp is not self.labels.stamp:
             self._looked.clear()
-        self._stamp = self._labels_stamp
+        self._stamp = self.labels.stamp
         return place in self._looked
-
-    @property
-    def _labels_stamp(self) -> object | None:
-        return getattr(self.labels, "stamp", None)
 
     def _is_as_shown(self, place: Place, shown: PlaneMask | None, crop: Crop) -> bool:
         """Whether the labels hold, in a part of a plane, what was shown of an object, less what others have kept."""

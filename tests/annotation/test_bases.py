@@ -15,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from napari_fbrs.annotation.history import MAX_BYTES, MAX_STEPS, Base, Refinement
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
+from napari_fbrs.annotation.objects import Objects
+from napari_fbrs.annotation.recovery import Recorder, header
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
@@ -329,9 +331,11 @@ class StampedLabels(ArrayLabels):
         self.stamp = object()
 
 
-def test_what_a_click_costs_does_not_depend_on_the_plane():
+def test_what_a_click_costs_does_not_depend_on_the_plane(tmp_path):
     labels = StampedLabels(np.zeros((500, 600), np.int32))
     session = Session(np.zeros((500, 600), np.uint8), GuidedPredictor(), labels=labels)
+    Objects(session)  # counts what is written, and
+    Recorder(session, tmp_path, header(session.image, name="cells"), pytest.fail)  # writes it down
     session.click(Click(30, 30))
     session.click(Click(34, 30))
     labels.read_pixels.clear()
