@@ -149,8 +149,9 @@ class Bench:
     def labels(self) -> np.ndarray:
         return np.asarray(self.annotator.layers.labels.data)
 
-    def wait(self, condition: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(condition, timeout=WAIT)
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition` holds; any true value will do, which pytest-qt refuses."""
+        self.qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT)
 
     def settle(self) -> None:
         """Wait until no mask is waiting or being computed."""
