@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
@@ -24,6 +25,7 @@ from napari_fbrs.annotation.labels import (
     LabelStore,
     PlaneMask,
     Values,
+    joined,
     mask_change,
 )
 from napari_fbrs.annotation.reconcile import Edit
@@ -530,15 +532,26 @@ class Session:
 
     def _base(self, place: Place, refinement: Refinement) -> Base | None:
         """Return what a refinement is to correct: what somebody else has made of the object since it was shown."""
-        _, shown = self._shown.get(place, (None, None))
+        shown, mask = self._shown.get(place, (None, None))
+        base = refinement.base
         whole = Crop.whole(self.image.plane_shape(place.plane))
-        if self._looked_over(place):  # then it is nowhere but where it is shown
-            if shown is None or self._is_as_shown(place, shown, shown.crop):
-                return refinement.base
-        elif self._is_as_shown(place, shown, whole):
-            self._looked.add(place)
-            return refinement.base
-        return Base(self.mask(place), refinement.clicks.flat)
+        if base is not None and base.found and base is not (shown and shown.base):  # waits to be corrected
+            same = self._is_as_shown(place, base.mask, whole)
+        elif self._looked_over(place):  # then it is nowhere but where it is shown
+            same = mask is None or self._is_as_shown(place, mask, mask.crop)
+        else:
+            same = self._is_as_shown(place, mask, whole)
+            self._looked |= {place} if same else set()
+        return base if same else Base(self.mask(place), self._settled(place, refinement))
+
+    def _settled(self, place: Place, refinement: Refinement) -> tuple[Click, ...]:
+        """Return the clicks that what is in the labels accounts for: not those whose mask is still waited for."""
+        if place not in self.waiting():
+            return refinement.clicks.flat
+        shown, _ = self._shown.get(place, (None, None))
+        before = Counter(shown.clicks.flat if shown is not None else ())
+        before |= Counter(refinement.base.settled if refinement.base is not None else ())
+        return tuple((Counter(refinement.clicks.flat) & before).elements())
 
     def _looked_over(self, place: Place) -> bool:
         """Whether all of a plane has been compared with what was shown of an object, and only we have written since."""
@@ -568,6 +581,9 @@ class Session:
         base = refinement.base
         if base is not None and base.found and base is not (shown and shown.base):
             old = base.mask
+        return self._from(place, old, mask)
+
+    def _from(self, place: Place, old: PlaneMask | None, mask: PlaneMask | None) -> LabelChange:
         return mask_change(
             self.labels, place.plane, place.object, old, mask, overwrite=self.overwrite, locked=self.locked
         )
@@ -583,7 +599,9 @@ class Session:
             return
         shown, mask = self._shown.get(step.place, (None, None))
         if mask is not step.mask_before:
-            step.change = self._change(step.place, step.shown_after or step.after, step.mask_after)
+            wanted = step.shown_after or step.after
+            base = wanted.base.mask if wanted.base is not None and wanted.base.found else None
+            step.change = self._from(step.place, joined(mask, base), step.mask_after)
             step.shown_before, step.mask_before = shown, mask
 
     def _went(self, step: Step, now: Refinement, shown: Refinement | None, mask: PlaneMask | None) -> None:

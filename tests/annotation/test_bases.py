@@ -313,6 +313,38 @@ TestMixedMachine = MixedMachine.TestCase
 TestMixedMachine.settings = settings(stateful_step_count=20)
 
 
+def test_clicks_in_quick_succession_after_painting_all_count():
+    labels = np.zeros(SHAPE, np.int32)
+    session = session_with(labels)
+    session.click(Click(10, 12))
+    paint(session, np.s_[28:36, 28:36], 1)
+    place = session.place()
+    session.add(place, [Click(4, 40)])  # its mask is still being computed
+    session.add(place, [Click(34, 34, positive=False)])
+    assert session.refinement(place).base.settled == (Click(10, 12),)
+    session.update(place)
+    assert (labels[10, 12], labels[4, 40], labels[34, 34], labels[28, 28]) == (1, 1, 0, 1)
+
+
+@pytest.mark.parametrize("second", [Click(30, 5), Click(5, 42, positive=False)])
+def test_a_click_whose_mask_is_shown_only_after_an_undo_is_done_again_as_it_was(second):
+    labels = np.zeros(SHAPE, np.int32)
+    session = session_with(labels)
+    session.click(Click(10, 12))
+    paint(session, np.s_[28:36, 28:36], 1)
+    place = session.place()
+    session.add(place, [Click(4, 40)])
+    paint(session, np.s_[0:4, 0:4], 1)  # before that mask is there
+    session.add(place, [second])
+    session.update(place)
+    after = labels.copy()
+    session.undo()  # of a click after which no mask was shown: it is now
+    assert session.waiting() == [place]
+    session.update(place)
+    session.redo()
+    np.testing.assert_array_equal(labels, after)
+
+
 class StampedLabels(ArrayLabels):
     """Says, as a Labels layer does, when it has been written; notes how much of it is read."""
 
