@@ -232,14 +232,6 @@ class PlaneMask:
         return pixels
 
 
-def joined(one: PlaneMask | None, other: PlaneMask | None) -> PlaneMask | None:
-    """Return the mask of all pixels that are in one of two, of the same plane."""
-    if one is None or other is None:
-        return one or other
-    around = one.crop.union(other.crop)
-    return PlaneMask.pack(around, one.within(around) | other.within(around))
-
-
 def mask_change(
     store: LabelStore,
     plane: PlaneIndex,

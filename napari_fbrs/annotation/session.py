@@ -25,7 +25,6 @@ from napari_fbrs.annotation.labels import (
     LabelStore,
     PlaneMask,
     Values,
-    joined,
     mask_change,
 )
 from napari_fbrs.annotation.reconcile import Edit
@@ -600,8 +599,8 @@ class Session:
         shown, mask = self._shown.get(step.place, (None, None))
         if mask is not step.mask_before:
             wanted = step.shown_after or step.after
-            base = wanted.base.mask if wanted.base is not None and wanted.base.found else None
-            step.change = self._from(step.place, joined(mask, base), step.mask_after)
+            found = wanted.base is not None and wanted.base.found  # then `mask_after` is all of the object on the plane
+            step.change = self._from(step.place, self.mask(step.place) if found else mask, step.mask_after)
             step.shown_before, step.mask_before = shown, mask
 
     def _went(self, step: Step, now: Refinement, shown: Refinement | None, mask: PlaneMask | None) -> None:

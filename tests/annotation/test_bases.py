@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -345,6 +346,23 @@ def test_a_click_whose_mask_is_shown_only_after_an_undo_is_done_again_as_it_was(
     np.testing.assert_array_equal(labels, after)
 
 
+def test_what_is_corrected_after_painting_comes_back_where_an_undo_showed_something_older():
+    labels = np.zeros((30, 30), np.int32)
+    session = session_with(labels)
+    session.click(Click(12, 12))
+    place = session.place()
+    session.edit(place, Refinement())  # its mask goes, but not yet
+    paint(session, np.s_[0:12, 0:12], 0)
+    session.click(Click(12, 12, positive=False))
+    after = labels.copy()
+    assert after.any()
+    session.undo()
+    session.update(place)
+    assert not labels.any()
+    session.redo()
+    np.testing.assert_array_equal(labels, after)
+
+
 class StampedLabels(ArrayLabels):
     """Says, as a Labels layer does, when it has been written; notes how much of it is read."""
 
@@ -429,6 +447,72 @@ class StampMachine(RuleBasedStateMachine):
         stamped, plain = self.both
         np.testing.assert_array_equal(self.stores[0].array, self.stores[1].array)
         assert masks_of(stamped) == masks_of(plain)
+
+
+class HurryMachine(RuleBasedStateMachine):
+    """Whatever was done while masks were still waited for: once they are there, undo and redo lead back to them."""
+
+    @initialize()
+    def start(self) -> None:
+        self.labels = np.zeros((30, 30), np.int32)
+        self.session = session_with(self.labels)
+
+    @rule(row=st.integers(2, 27), column=st.integers(2, 27), positive=st.booleans(), object_=st.sampled_from([1, 2]))
+    def click(self, row: int, column: int, positive: bool, object_: int) -> None:
+        self.session.object = object_
+        self.session.add(self.session.place(), [Click(row, column, positive)])
+
+    @rule(which=st.integers(0, 9))
+    def remove(self, which: int) -> None:
+        place = self.session.place()
+        before = self.session.refinement(place)
+        if which < len(before.clicks):
+            self.session.edit(place, replace(before, clicks=before.clicks.removed([which])))
+
+    @rule(top=st.integers(0, 25), left=st.integers(0, 25), label=st.sampled_from([0, 1, 2]))
+    def stroke(self, top: int, left: int, label: int) -> None:
+        where = np.s_[top : top + 4, left : left + 4]
+        if (self.labels[where] != label).any():
+            paint(self.session, where, label)
+
+    @rule(threshold=st.sampled_from([0.1, 0.5, 0.9]))
+    def slide(self, threshold: float) -> None:
+        self.session.set_threshold(self.session.place(), threshold)
+
+    @rule(overwrite=st.booleans())
+    def set_overlap(self, overwrite: bool) -> None:
+        self.session.overwrite = overwrite
+
+    @rule(back=st.booleans())
+    def walk(self, back: bool) -> None:
+        if back:
+            self.session.undo()
+        else:
+            self.session.redo()
+
+    @rule()
+    def settle(self) -> None:
+        self.update()
+        before = self.labels.copy(), refinements_of(self.session)
+        if self.session.undo():
+            self.update()
+            self.session.redo()
+            self.update()
+            np.testing.assert_array_equal(self.labels, before[0])
+            assert refinements_of(self.session) == before[1]
+
+    def update(self) -> None:
+        for place in self.session.waiting():
+            self.session.update(place)
+
+
+TestHurryMachine = HurryMachine.TestCase
+TestHurryMachine.settings = settings(stateful_step_count=20)
+
+
+def refinements_of(session: Session) -> dict:
+    """Return what decides the masks that there are."""
+    return {place: session.refinement(place) for place in session.annotated()}
 
 
 def masks_of(session: Session) -> dict:
