@@ -220,7 +220,11 @@ class History:
 
     def to_redo(self) -> list[Step]:
         """Return the step undone last and those that are done again with it, in that order."""
-        return _together(reversed(self._undone))
+        return _together(self.undone())
+
+    def undone(self) -> Iterator[Step]:
+        """Yield the steps undone, the one to be done again first at the beginning."""
+        return reversed(self._undone)
 
     def newest_first(self) -> Iterator[Step]:
         """Yield the steps done, the newest first."""

@@ -165,6 +165,10 @@ class LabelChange:
         """Write the labels before the step, except where somebody has changed a pixel since."""
         _exchange(store, self.indices, self.after, self.before)
 
+    def inverse(self) -> LabelChange:
+        """Return the change that takes this one back."""
+        return LabelChange(self.indices, self.after, self.before)
+
     def then(self, later: LabelChange) -> LabelChange:
         """Return this change and a later one as a single change."""
         shape = tuple(

@@ -399,7 +399,15 @@ class Session:
                 step.change = step.change.then(change)
             step.shown_after, step.mask_after = result.refinement, result.mask
             self.history.grown(step)
+        self._prefix_undone(place, change)
         return True
+
+    def _prefix_undone(self, place: Place, change: LabelChange) -> None:
+        """Have the step that a redo comes to begin where the labels are now, though they were not when it was done."""
+        step = next((s for s in self.history.undone() if s.place == place and s.change is not None), None)
+        if step is not None and step.change is not None:
+            step.change = change.inverse().then(step.change)
+            step.shown_before, step.mask_before = self._shown[place]
 
     def unmet(self, place: Place) -> tuple[int, ...] | None:
         """Return the positions of the clicks that the mask at a place contradicts; None while that is not known."""
@@ -509,7 +517,6 @@ class Session:
         with self._observed_together():
             for step in steps:
                 self.history.redo()
-                self._rebase(step)
                 if step.change is not None:
                     step.change.do(self.labels)
                 self._went(step, step.after, step.shown_after, step.mask_after)
@@ -580,9 +587,6 @@ class Session:
         base = refinement.base
         if base is not None and base.found and base is not (shown and shown.base):
             old = base.mask
-        return self._from(place, old, mask)
-
-    def _from(self, place: Place, old: PlaneMask | None, mask: PlaneMask | None) -> LabelChange:
         return mask_change(
             self.labels, place.plane, place.object, old, mask, overwrite=self.overwrite, locked=self.locked
         )
@@ -591,17 +595,6 @@ class Session:
         if step.change is not None:
             step.change.undo(self.labels)
         self._went(step, step.before, step.shown_before, step.mask_before)
-
-    def _rebase(self, step: Step) -> None:
-        """Have a step start from the mask shown now: one before it may have been shown while this one was undone."""
-        if step.place is None or step.change is None:
-            return
-        shown, mask = self._shown.get(step.place, (None, None))
-        if mask is not step.mask_before:
-            wanted = step.shown_after or step.after
-            found = wanted.base is not None and wanted.base.found  # then `mask_after` is all of the object on the plane
-            step.change = self._from(step.place, self.mask(step.place) if found else mask, step.mask_after)
-            step.shown_before, step.mask_before = shown, mask
 
     def _went(self, step: Step, now: Refinement, shown: Refinement | None, mask: PlaneMask | None) -> None:
         if step.place is None:

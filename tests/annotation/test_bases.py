@@ -456,6 +456,7 @@ class HurryMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.labels = np.zeros((30, 30), np.int32)
         self.session = session_with(self.labels)
+        self.objects = Objects(self.session)
 
     @rule(row=st.integers(2, 27), column=st.integers(2, 27), positive=st.booleans(), object_=st.sampled_from([1, 2]))
     def click(self, row: int, column: int, positive: bool, object_: int) -> None:
@@ -471,9 +472,13 @@ class HurryMachine(RuleBasedStateMachine):
 
     @rule(top=st.integers(0, 25), left=st.integers(0, 25), label=st.sampled_from([0, 1, 2]))
     def stroke(self, top: int, left: int, label: int) -> None:
-        where = np.s_[top : top + 4, left : left + 4]
-        if (self.labels[where] != label).any():
-            paint(self.session, where, label)
+        before = self.labels.copy()
+        self.labels[top : top + 4, left : left + 4] = label
+        changed = np.nonzero(before != self.labels)
+        if changed[0].size:
+            change = LabelChange(changed, before[changed], self.labels[changed])
+            self.objects.labels.note(change)
+            self.session.painted(change)
 
     @rule(threshold=st.sampled_from([0.1, 0.5, 0.9]))
     def slide(self, threshold: float) -> None:
@@ -483,6 +488,25 @@ class HurryMachine(RuleBasedStateMachine):
     def set_overlap(self, overwrite: bool) -> None:
         self.session.overwrite = overwrite
 
+    @rule()
+    def exchange_predictor(self) -> None:
+        self.session.predictor = GuidedPredictor()
+        self.session.outdate(self.session.place())
+
+    @rule()
+    def clear(self) -> None:
+        self.objects.clear(self.session.place())
+
+    @rule(label=st.sampled_from([1, 2]))
+    def delete(self, label: int) -> None:
+        if label in self.objects.known():
+            self.objects.delete(label)
+
+    @rule(into=st.sampled_from([1, 2]))
+    def merge(self, into: int) -> None:
+        if {1, 2} <= {*self.objects.known()}:
+            self.objects.merge(3 - into, into)
+
     @rule(back=st.booleans())
     def walk(self, back: bool) -> None:
         if back:
@@ -490,16 +514,16 @@ class HurryMachine(RuleBasedStateMachine):
         else:
             self.session.redo()
 
-    @rule()
-    def settle(self) -> None:
+    @rule(steps=st.integers(1, 4))
+    def settle(self, steps: int) -> None:
         self.update()
         before = self.labels.copy(), refinements_of(self.session)
-        if self.session.undo():
-            self.update()
+        back = [self.session.undo() and self.update() for _ in range(steps) if len(self.session.history)]
+        for _ in back:
             self.session.redo()
             self.update()
-            np.testing.assert_array_equal(self.labels, before[0])
-            assert refinements_of(self.session) == before[1]
+        np.testing.assert_array_equal(self.labels, before[0])
+        assert refinements_of(self.session) == before[1]
 
     def update(self) -> None:
         for place in self.session.waiting():
