@@ -51,7 +51,7 @@ class Replayer:
 
     def __init__(self) -> None:
         self.masks = 0
-        self._anew: dict[int, tuple[Any, PlaneMask | None]] = {}
+        self._anew: dict[tuple[int, Method], tuple[Any, PlaneMask | None]] = {}
 
     def check(self, annotator: Annotator, place: Place) -> None:
         """Raise `Violation` unless the mask predicted last at a place is the one that its clicks lead to."""
@@ -68,7 +68,7 @@ class Replayer:
         )
 
     def _computed(self, session: Session, place: Place, refinement: Refinement, method: Method) -> PlaneMask | None:
-        key = id(refinement)
+        key = id(refinement), method
         known = self._anew.get(key)
         if known is None or known[0] is not refinement:
             model = session.predictor.model
