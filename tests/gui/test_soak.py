@@ -99,6 +99,14 @@ def test_masks_are_replayed_by_predictors_that_remember_nothing(coins_bench):
     replayer.check(annotator, place)
     replayer.check(annotator, place)
     assert replayer.masks == 1
+    coins_bench.click(125, 112)
+    coins_bench.settle()
+    replayer.check(annotator, place)
+    coins_bench.widget.mode.setCurrentText("NoBRS")
+    coins_bench.widget.mode.activated.emit(coins_bench.widget.mode.currentIndex())
+    coins_bench.settle()
+    replayer.check(annotator, place)
+    assert replayer.masks == 3  # the same clicks in another mode are computed anew
     mask = annotator.session.state()[0][2]
     mask.bits[:] = np.roll(mask.bits, 3)
     with pytest.raises(Violation, match="not that of a replay"):
