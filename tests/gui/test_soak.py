@@ -104,7 +104,7 @@ def test_masks_are_replayed_by_predictors_that_remember_nothing(coins_bench):
     replayer.check(annotator, place)
     coins_bench.widget.mode.setCurrentText("NoBRS")
     coins_bench.widget.mode.activated.emit(coins_bench.widget.mode.currentIndex())
-    coins_bench.settle()
+    coins_bench.wait(lambda: annotator.session.state()[0][2].method.mode == "NoBRS")
     replayer.check(annotator, place)
     assert replayer.masks == 3  # the same clicks in another mode are computed anew
     mask = annotator.session.state()[0][2]
