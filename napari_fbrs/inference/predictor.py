@@ -23,9 +23,9 @@ from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
 from napari_fbrs.inference.prior import Prior
-from napari_fbrs.inference.shortage import tells_shortage
 from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, stroke_to_crop, to_crop
 from napari_fbrs.models.checkpoint import Model, ModelSettings
+from napari_fbrs.models.memory import tells_shortage
 from napari_fbrs.models.network import Cut, Features, resize
 from napari_fbrs.models.precision import fast_bfloat16
 from napari_fbrs.strokes import Stroke, outline, shown
@@ -281,6 +281,11 @@ class Predictor:
         self._half = self.settings.half and fast_bfloat16(model.device)
         computed = self.settings.folded, self.settings.local, self._half
         self._computed_by = (model.fingerprint, str(model.device), *computed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.device
 
     @property
     def method(self) -> Method:
@@ -574,7 +579,7 @@ class Predictor:
         prior: npt.NDArray[np.float32] | None,
         flip: bool,
     ) -> Features:
-        device = self.model.device
+        device = self.device
         batch = torch.from_numpy(images).to(device)
         coordinates = torch.from_numpy(points).to(device)
         mask = torch.from_numpy(prior).to(device)[None, None] if prior is not None else None

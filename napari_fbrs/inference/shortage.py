@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import update_wrapper
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import torch
 
-from napari_fbrs.models.memory import is_shortage, shortage
-
-if TYPE_CHECKING:
-    from napari_fbrs.inference.predictor import Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor, PredictorSettings
 
 _LEAST_SIDE = 100  # pixels of the network's input, below which nothing would be made out
 _SMALLER = "what it looks at is shown to the network at half the size, which may cost detail"
 _ON_CPU = "masks are computed on the CPU"
-
-P = ParamSpec("P")
-R = TypeVar("R")
-Self = TypeVar("Self", bound="Predictor")
-
-
-def tells_shortage(method: Callable[Concatenate[Self, P], R]) -> Callable[Concatenate[Self, P], R]:
-    """Have a predictor's method raise `MemoryShortageError` where memory runs out."""
-
-    def told(self: Self, /, *args: P.args, **options: P.kwargs) -> R:
-        try:
-            return method(self, *args, **options)
-        except (MemoryError, RuntimeError) as error:
-            if not is_shortage(error):
-                raise
-            found = shortage(error, self.model.device)
-        raise found  # from here, so that it holds on to no tensor of the computation that has failed
-
-    update_wrapper(told, method)
-    return told
 
 
 def lighter_ones(predictor: Predictor) -> Iterator[tuple[Predictor, str]]:
@@ -49,8 +24,6 @@ def lighter_ones(predictor: Predictor) -> Iterator[tuple[Predictor, str]]:
     told : str
         What it does otherwise, for people.
     """
-    from napari_fbrs.inference.predictor import Predictor
-
     model, mode, settings = predictor.model, predictor.mode, predictor.settings
     smaller = _smaller(settings)
     release(predictor)
