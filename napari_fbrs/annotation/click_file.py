@@ -10,7 +10,8 @@ The columns are ``object,row,column,positive`` and, where the image has more tha
 ``positive`` is 1, 0, true or false. ``plane`` is the index along each leading axis: ``3`` in a stack, ``2;3`` in a
 series of stacks; it is empty or left out in 2D. ``stroke``, where there are freehand strokes, holds the pixels of one:
 ``12:30-41 13:29-42`` are columns 30 to 41 of row 12 and 29 to 42 of row 13; ``row`` and ``column`` are then a pixel of
-it. Further columns are ignored.
+it. A column ``image``, if there is one, says which image of many a click is on: a path from the file on, or a name.
+Further columns are ignored.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +31,7 @@ from napari_fbrs.errors import InputError
 from napari_fbrs.strokes import Stroke
 
 COLUMNS = ("object", "row", "column", "positive")
+IMAGE = "image"
 PLANE = "plane"
 STROKE = "stroke"
 MAX_OBJECT = 2**31 - 1  # what an int32 label image holds
@@ -85,18 +88,38 @@ def read_clicks(path: Path) -> ClicksByPlace:
     return {place: ClickList.one_by_one(clicks) for place, clicks in by_place.items()}
 
 
-def read_click_rows(path: Path) -> list[RecordedClick]:
+def read_click_rows(path: Path, wanted: Callable[[str], bool] | None = None) -> list[RecordedClick]:
     """Return the rows of a click file, in order.
+
+    Parameters
+    ----------
+    path : Path
+        A click file.
+    wanted : callable, optional
+        Told what stands in the column ``image``, where there is one, whether a click is on the image in question. By
+        default all are taken, which must be on one image then.
 
     Raises
     ------
     InputError
         If the file cannot be read; names the line.
     """
-    rows = read_table(path, _recorded_rows)
+    rows = read_table(path, partial(_recorded_rows, wanted=wanted))
     if not rows:
-        raise InputError(f"{path} holds no clicks; it needs a header {','.join(COLUMNS)} and a line for each click")
+        of = "" if wanted is None else " on this image"
+        raise InputError(f"{path} holds no clicks{of}; it needs a header {','.join(COLUMNS)} and a line for each click")
     return rows
+
+
+def images_of(path: Path) -> list[str]:
+    """Return what stands in the column ``image`` of a click file, each once, in order; nothing where there is none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a click is on no image; names the line.
+    """
+    return read_table(path, _images)
 
 
 def write_clicks(path: Path, clicks: Mapping[tuple[int, tuple[int, ...]], Sequence[Click]]) -> None:
@@ -187,17 +210,37 @@ def _cells(lines: Iterator[list[str]], header: list[str], name: str) -> Iterator
 
 
 def _recorded_rows(
-    header: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]], path: Path
+    header: Sequence[str],
+    rows: Iterable[tuple[int, Mapping[str, str]]],
+    path: Path,
+    wanted: Callable[[str], bool] | None,
 ) -> list[RecordedClick]:
     if header:
         _check_header(header, path.name)
-    found = []
+    found, images = [], set()
     for line, cells in rows:
+        if IMAGE in cells and wanted is not None and not wanted(cells[IMAGE]):
+            continue
+        images.add(cells.get(IMAGE))
         try:
             found.append(_recorded(line, cells))
         except InputError as error:
             raise InputError(f"{path.name}, line {line}: {error}") from error
+        if len(images) > 1:
+            raise InputError(f"{path.name}, line {line}: clicks on several images, {', '.join(map(str, images))}")
     return found
+
+
+def _images(header: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]], path: Path) -> list[str]:
+    if IMAGE not in header:
+        return []
+    _check_header(header, path.name)
+    images: dict[str, None] = {}
+    for line, cells in rows:
+        if not cells[IMAGE]:
+            raise InputError(f"{path.name}, line {line}: the column {IMAGE} says of no image")
+        images[cells[IMAGE]] = None
+    return list(images)
 
 
 def _check_header(header: Sequence[str], name: str) -> None:
@@ -207,7 +250,7 @@ def _check_header(header: Sequence[str], name: str) -> None:
             f"{name}, line 1: no column {', '.join(missing)}; found {', '.join(header)}, "
             f"needed {','.join(COLUMNS)}[,{PLANE}] separated by commas"
         )
-    twice = [column for column in (*COLUMNS, PLANE, STROKE) if header.count(column) > 1]
+    twice = [column for column in (*COLUMNS, IMAGE, PLANE, STROKE) if header.count(column) > 1]
     if twice:
         raise InputError(f"{name}, line 1: column {', '.join(twice)} appears more than once")
 

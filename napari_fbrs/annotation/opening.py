@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +14,14 @@ from napari_fbrs.errors import InputError
 
 ZARR_SUFFIX = ".zarr"
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+_DOUBLE_SUFFIX = re.compile(r"\.(ome\.(tiff?|zarr)|clicks\.json)$", re.IGNORECASE)
 _RUNS_CODE = "pickle"  # a codec that does whatever the file says
+
+
+def stem_of(name: str) -> str:
+    """Return what an image is called: its name, or path with slashes, without suffixes."""
+    short = _DOUBLE_SUFFIX.sub("", name)
+    return short if short != name else PurePosixPath(name).with_suffix("").as_posix()
 
 
 def is_image_path(path: Path) -> bool:

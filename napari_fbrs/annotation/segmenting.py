@@ -6,19 +6,20 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_fbrs.annotation.click_file import RecordedClick, read_click_rows
+from napari_fbrs.annotation.click_file import RecordedClick, images_of, read_click_rows
 from napari_fbrs.annotation.click_record import record_of, write_record
 from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image
 from napari_fbrs.annotation.image_file import check_label_file, write_labels
 from napari_fbrs.annotation.labels import LabelStore, SparseLabels
-from napari_fbrs.annotation.opening import open_image
+from napari_fbrs.annotation.opening import open_image, stem_of
 from napari_fbrs.annotation.output import check_may_write
 from napari_fbrs.annotation.points_file import is_points_file, read_points
 from napari_fbrs.annotation.session import Result, Session
@@ -234,8 +235,8 @@ def segment(
     """
     if not 0 <= threshold < 1:
         raise InputError(f"the threshold must be at least 0 and below 1, found {threshold}")
-    rows, called = _rows(clicks)
     source = Path(image) if isinstance(image, str | Path) else None
+    rows, called = _rows(clicks, source)
     inputs = [Path(path) for path in (image, clicks) if isinstance(path, str | Path)]
     opened = open_image(source) if source else image if isinstance(image, Image) else Image(image, rgb=rgb)
     check_clicks(rows, opened, called)
@@ -261,15 +262,44 @@ def segment(
     return segmented
 
 
-def read_clicks_of_any_kind(path: Path) -> list[RecordedClick]:
-    """Return the clicks in a click file, or in a file of points saved from napari.
+def read_clicks_of_any_kind(path: Path, image: Path | None = None, name: str | None = None) -> list[RecordedClick]:
+    """Return the clicks on an image in a click file, or in a file of points saved from napari.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file. If it is a click file of several images, those on others are left out.
+    image : Path, optional
+        The image.
+    name : str, optional
+        What the file may call it, without suffix, besides its path; its own name by default.
 
     Raises
     ------
     InputError
-        If the file cannot be read.
+        If the file cannot be read, or holds no clicks on the image.
     """
-    return read_points(path) if is_points_file(path) else read_click_rows(path)
+    if is_points_file(path):
+        return read_points(path)
+    if image is None or len(images_of(path)) < 2:
+        return read_click_rows(path)
+    return read_click_rows(path, on_image(path, image, stem_of(image.name) if name is None else name))
+
+
+def on_image(table: Path, image: Path, name: str) -> Callable[[str], bool]:
+    """Return what tells, of a cell of a click file's column ``image``, whether it means an image.
+
+    Parameters
+    ----------
+    table : Path
+        The click file, from which paths go on.
+    image : Path
+        The image.
+    name : str
+        What it is called, without suffix.
+    """
+    folder, wanted = table.absolute().parent, normpath(image.absolute())
+    return lambda cell: stem_of(cell) == name or normpath(folder / cell) == wanted
 
 
 def check_clicks(rows: Iterable[RecordedClick], image: Image, name: str) -> None:
@@ -307,10 +337,10 @@ def checked_limits(given: Sequence[float] | None, image: Image) -> Limits | None
     return low, high
 
 
-def _rows(clicks: Path | str | Clicks) -> tuple[list[RecordedClick], str]:
+def _rows(clicks: Path | str | Clicks, image: Path | None) -> tuple[list[RecordedClick], str]:
     """Return clicks as the rows of a click file, and what they are called."""
     if isinstance(clicks, str | Path):
-        return read_clicks_of_any_kind(Path(clicks)), Path(clicks).name
+        return read_clicks_of_any_kind(Path(clicks), image), Path(clicks).name
     places = [(key if isinstance(key, tuple) else (key, ()), given) for key, given in clicks.items()]
     rows = [RecordedClick(0, label, tuple(plane), click) for (label, plane), given in places for click in given]
     if not rows:

@@ -24,8 +24,9 @@ INPUT is any number of
   patterns     'plates/**/*.tif', in quotes; results lie in folders as the images do
   records      NAME.clicks.json, whose masks are computed again
   tables       CSV with the columns image and, if wanted, clicks, labels, output; paths are relative to the table
+  clicks       CSV of clicks on several images: image,object,row,column,positive[,plane][,stroke]; paths likewise
 
-Clicks of NAME.tif are looked for beside it, or in the folder that --clicks names:
+Clicks of NAME.tif are looked for beside it, or in the folder, or the CSV with a column image, that --clicks names:
   NAME.clicks.json                      a click record
   NAME.clicks.csv, NAME.csv             clicks: object,row,column,positive[,plane][,stroke]
                                         or points as napari saves them: index,axis-0,axis-1,...
@@ -61,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_clicks(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--clicks", metavar="WHERE", help="folder, or path with {name} for what an image is called")
+    group.add_argument("--clicks", metavar="WHERE", help="folder, path with {name} for what an image is called, "
+                       "or CSV with a column image")  # fmt: skip
     group.add_argument("--seeds", choices=KINDS, help="click on what can be guessed at in images without clicks: the "
                        "middle of each object of a label image; maxima of the smoothed image; or of the distance to "
                        "the background, which takes touching objects apart")  # fmt: skip

@@ -9,24 +9,24 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from os.path import normpath
+from pathlib import Path
 
-from napari_fbrs.annotation.click_file import COLUMNS, header_of, read_table
+from napari_fbrs.annotation.click_file import COLUMNS, IMAGE, header_of, images_of, read_table
 from napari_fbrs.annotation.click_record import SUFFIX
-from napari_fbrs.annotation.opening import is_image_path, is_zarr
+from napari_fbrs.annotation.opening import is_image_path, is_zarr, stem_of
 from napari_fbrs.annotation.points_file import is_points_file
 from napari_fbrs.batching.jobs import Job
 from napari_fbrs.errors import InputError
 
-IMAGE, CLICKS, LABELS, OUTPUT = "image", "clicks", "labels", "output"
+CLICKS, LABELS, OUTPUT = "clicks", "labels", "output"
 NAME = "{name}"
 _SIGNS = ("positive", "negative")
 _LONGEST = 200  # characters of a name
 _MOST = 1_000_000  # images in a table
 _FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f]')
-_DOUBLE_SUFFIX = re.compile(r"\.(ome\.(tiff?|zarr)|clicks\.json)$", re.IGNORECASE)
 
-Find = Callable[[str, Path | None], tuple[Path, ...]]  # given what an image is called and where it lies
+Find = Callable[[Job], tuple[Path, ...]]
 
 
 def find_jobs(
@@ -43,10 +43,10 @@ def find_jobs(
     inputs : sequence of path
         Image files; zarr arrays; folders, of which all images are taken; patterns such as ``plates/**/*.tif``; click
         records, whose image is where they say; tables (CSV) with the columns ``image`` and, if wanted, ``clicks``,
-        ``labels`` and ``output``, whose paths are relative to the table.
+        ``labels`` and ``output``, or click files with a column ``image``, whose paths are relative to them.
     clicks : path, optional
-        Where clicks are: a folder, a path with ``{name}`` for what an image is called, or, of a single image, a file.
-        The folder of each image by default.
+        Where clicks are: a folder, a path with ``{name}`` for what an image is called, a click file with a column
+        ``image``, or, of a single image, a file. The folder of each image by default.
     labels : path, optional
         Where label images for seeds are, likewise; in no folder by default.
     seeded : bool, optional
@@ -63,8 +63,8 @@ def find_jobs(
     find_labels = _finder(labels, _labels_in, single=single) if labels else _nothing
     jobs, without = [], []
     for job in named:
-        found = job.clicks or find_clicks(job.output.rsplit("/", 1)[-1], job.image)
-        mine = (job.labels,) if job.labels else find_labels(job.output.rsplit("/", 1)[-1], job.image)
+        found = job.clicks or find_clicks(job)
+        mine = (job.labels,) if job.labels else find_labels(job)
         if found or seeded:
             jobs.append(Job(job.output, job.image, found, mine[0] if mine and not found else None))
         elif job.image is not None:
@@ -89,6 +89,8 @@ def _named(given: Path | str) -> Iterator[Job]:
         root = _fixed_part(path)
         found = (Path(name) for name in glob.iglob(str(path), recursive=True))  # noqa: PTH207  absolute ones too
         yield from (_job(image, image.relative_to(root).as_posix()) for image in sorted(found) if _is_input(image))
+    elif _holds_clicks_of_images(path):
+        yield from _clicked(path)
     elif path.suffix.lower() == ".csv" and IMAGE in header_of(path):
         yield from read_table(path, _rows)
     elif path.exists() and not _is_input(path):
@@ -99,6 +101,16 @@ def _named(given: Path | str) -> Iterator[Job]:
         yield _job(path, path.name)
 
 
+def _clicked(table: Path) -> Iterator[Job]:
+    """Yield the images of a click file, called as it calls them."""
+    table = table.absolute()
+    for named in images_of(table):
+        image = table.parent / named
+        below = ".." not in image.parts and image.is_relative_to(table.parent)
+        name = _checked_name(stem_of(image.relative_to(table.parent).as_posix() if below else image.name))
+        yield Job(name, image, (table,))
+
+
 def _is_input(path: Path) -> bool:
     return path.name.endswith(SUFFIX) or is_image_path(path)
 
@@ -107,12 +119,6 @@ def _job(path: Path, name: str) -> Job:
     output = _checked_name(stem_of(name))
     path = path.absolute()
     return Job(output, None, (path,)) if path.name.endswith(SUFFIX) else Job(output, path)
-
-
-def stem_of(name: str) -> str:
-    """Return what an image is called: its name without suffixes."""
-    short = _DOUBLE_SUFFIX.sub("", name)
-    return short if short != name else PurePosixPath(name).with_suffix("").as_posix()
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -180,24 +186,31 @@ def _check_different(jobs: Sequence[Job]) -> None:
 # where clicks and labels are
 
 
-def _nothing(_name: str, _image: Path | None) -> tuple[Path, ...]:
+def _nothing(_job: Job) -> tuple[Path, ...]:
     return ()
 
 
 def _finder(where: Path | str | None, look: Callable[[Path, str], tuple[Path, ...]], *, single: bool) -> Find:
     """Return what finds the clicks, or the labels, of an image."""
     if where is None:
-        return lambda name, image: look(image.parent, name) if image is not None else ()
+        return lambda job: look(job.image.parent, job.name) if job.image is not None else ()
     path = Path(where).expanduser().absolute()
     if NAME in str(where):
-        return lambda name, _: _matching(str(path).replace(NAME, glob.escape(name)))
+        return lambda job: _matching(str(path).replace(NAME, glob.escape(job.name)))
     if path.is_dir() and not is_zarr(path):
-        return lambda name, _: look(path, name)
+        return lambda job: look(path, job.name)
     if not path.exists():
         raise InputError(f"there is no {path}")
+    if _holds_clicks_of_images(path):
+        named = {stem_of(cell) for cell in images_of(path)}
+        paths = {normpath(path.parent / cell) for cell in images_of(path)}
+        return lambda job: (path,) if job.output in named or normpath(str(job.image)) in paths else ()
     if not single:
-        raise InputError(f"{path} is one file, the images are several: name a folder, or write {NAME} for their names")
-    return lambda _name, _image: (path,)
+        raise InputError(
+            f"{path} is one file, the images are several: name a folder, write {NAME} for their names, or give the "
+            f"clicks a column {IMAGE}"
+        )
+    return lambda _: (path,)
 
 
 def _matching(pattern: str) -> tuple[Path, ...]:
@@ -213,6 +226,10 @@ def _clicks_in(folder: Path, name: str) -> tuple[Path, ...]:
     signed = [folder / f"{name}{between}{sign}.csv" for sign in _SIGNS for between in (" ", "_", "-")]
     points = [path for path in (*signed, folder / f"{name}_points.csv") if path.is_file() and is_points_file(path)]
     return tuple(points)
+
+
+def _holds_clicks_of_images(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and {*COLUMNS, IMAGE} <= set(header_of(path))
 
 
 def _holds_clicks(path: Path) -> bool:

@@ -33,6 +33,11 @@ class Job:
     labels: Path | None = None
 
     @property
+    def name(self) -> str:
+        """What the image is called, without folders."""
+        return self.output.rsplit("/", 1)[-1]
+
+    @property
     def inputs(self) -> tuple[Path, ...]:
         """The files it is made from, as far as is known before a record has been read."""
         return tuple(path for path in (self.image, *self.clicks, self.labels) if path is not None)

@@ -13,14 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from napari_fbrs.annotation.click_file import RecordedClick, read_click_rows
+from napari_fbrs.annotation.click_file import RecordedClick
 from napari_fbrs.annotation.click_record import SUFFIX, read_record, record_of, write_record
 from napari_fbrs.annotation.image import Composite, Image
 from napari_fbrs.annotation.labels import SparseLabels
 from napari_fbrs.annotation.opening import open_image
-from napari_fbrs.annotation.points_file import is_points_file, read_points
+from napari_fbrs.annotation.points_file import read_points
 from napari_fbrs.annotation.replaying import Predictors, find_image, replay
-from napari_fbrs.annotation.segmenting import Segmentation, check_clicks, checked_limits
+from napari_fbrs.annotation.segmenting import Segmentation, check_clicks, checked_limits, read_clicks_of_any_kind
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.batching.jobs import Job, Outcome, Settings
 from napari_fbrs.batching.manifest import content_hash, stamp
@@ -112,8 +112,8 @@ class Worker:
         if not job.clicks:
             assert self._settings.seeds is not None
             return seed_clicks(self._settings.seeds, image, open_image(job.labels) if job.labels else None)
-        points = is_points_file(job.clicks[0])
-        rows = read_points(*job.clicks) if points else read_click_rows(job.clicks[0])
+        several = len(job.clicks) > 1  # of one sign each
+        rows = read_points(*job.clicks) if several else read_clicks_of_any_kind(job.clicks[0], job.image, job.output)
         check_clicks(rows, image, job.clicks[0].name)
         return rows
 

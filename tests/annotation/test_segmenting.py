@@ -9,6 +9,7 @@ import pytest
 from fakes import BrightNetwork, model_of
 
 from napari_fbrs import Click, replay, segment
+from napari_fbrs.annotation.click_file import read_click_rows
 from napari_fbrs.annotation.image_file import read_image, write_png
 from napari_fbrs.annotation.replaying import Predictors
 from napari_fbrs.errors import CancelledError, InputError
@@ -57,6 +58,21 @@ def test_files_in_and_out_and_replay(model, tmp_path, monkeypatch):
         replay("image.clicks.json", predictor_of=by_stand_in, output="again.tif")
     with pytest.raises(InputError, match="is there already"):
         segment("image.png", "points.csv", output="out.png", model=model)
+
+
+def test_clicks_on_several_images_in_one_file(model, tmp_path):
+    for name in ("one", "two"):
+        write_png(tmp_path / f"{name}.png", SQUARES)
+    clicks = tmp_path / "all.csv"
+    clicks.write_text("image,object,row,column,positive\none.png,1,12,20,1\ntwo,7,12,20,1\nfar.png,8,999,20,1\n")
+    for name, label in (("one", 1), ("two", 7)):
+        done = segment(tmp_path / f"{name}.png", clicks, model=model)
+        np.testing.assert_array_equal(done.labels, np.where(SQUARES, label, 0))
+    write_png(tmp_path / "three.png", SQUARES)
+    with pytest.raises(InputError, match="holds no clicks on this image"):
+        segment(tmp_path / "three.png", clicks, model=model)
+    with pytest.raises(InputError, match="line 3: clicks on several images"):
+        read_click_rows(clicks)
 
 
 @pytest.mark.parametrize(

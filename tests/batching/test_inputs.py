@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_fbrs.annotation.image_file import write_png
-from napari_fbrs.batching.inputs import find_jobs, stem_of
+from napari_fbrs.annotation.opening import stem_of
+from napari_fbrs.batching.inputs import find_jobs
 from napari_fbrs.batching.jobs import Job
 from napari_fbrs.errors import InputError
 
@@ -100,6 +101,24 @@ def test_a_table(folder):
         Job("group/a", lists / "../a.png", (lists / "p.csv", lists / "n.csv")),
         Job("b", Path("/x/b.tif"), (), lists / "b_labels.tif"),
     ]
+
+
+def test_clicks_on_several_images_in_one_file(folder):
+    for name in ("a.png", "plates/1/a.png", "plates/2/b.png", "plates/2/c.png"):
+        image(folder / name)
+    rows = [f"{name},1,2,2,1\n" for name in ("a.png", "plates/1/a.png", "plates/2/b", "plates/2/../1/a.png")]
+    clicks = text(folder / "all.csv", "image," + CLICKS.splitlines()[0] + "\n" + "".join(rows[:2]))
+    jobs, _ = find_jobs([clicks])
+    assert jobs == [Job("a", folder / "a.png", (clicks,)), Job("plates/1/a", folder / "plates/1/a.png", (clicks,))]
+    text(clicks, "image," + CLICKS.splitlines()[0] + "\n" + "".join(rows[2:]))
+    jobs, without = find_jobs(["plates/**/*.png"], "all.csv")
+    assert [job.output for job in jobs] == ["1/a"]  # its path is there, though not what it is called here
+    assert [path.stem for path in without] == ["b", "c"]
+    jobs, without = find_jobs(["p*/**/*.png"], "all.csv")
+    assert [job.output for job in jobs] == ["plates/1/a", "plates/2/b"]
+    text(clicks, "image,object,row,column,positive\n,1,2,2,1\n")
+    with pytest.raises(InputError, match="line 2: the column image says of no image"):
+        find_jobs([clicks])
 
 
 def test_seeds_are_for_images_without_clicks(folder):

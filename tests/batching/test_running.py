@@ -51,6 +51,17 @@ def test_a_folder_is_done_and_what_was_done_is_written_down(squares):
     assert (entries[0]["objects"], entries[0]["clicks"], entries[0]["unmet"]) == (1, 1, 0)
 
 
+def test_clicks_on_all_images_in_one_file(squares):
+    rows = [f"{path.stem},{row}" for path in sorted(Path("images").glob("*.csv"))
+            for row in path.read_text().splitlines()[1:]]  # fmt: skip
+    for path in Path("images").glob("*.csv"):
+        path.unlink()
+    Path("all.csv").write_text("\n".join(["image,object,row,column,positive", *rows]))
+    done = batch("images", "out", clicks="all.csv")
+    assert done.done == sorted(squares)
+    assert_found(squares)
+
+
 def test_only_what_has_changed_or_failed_is_done_again(squares):
     Path("images/c.csv").write_text("object,row,column,positive\n1,12,99,1\n")
     done = batch(["images"], "out")
