@@ -14,8 +14,9 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from napari_fbrs.errors import CancelledError, PredictionError
+from napari_fbrs.errors import PredictionError
 from napari_fbrs.inference.gauss_newton import Clicked, Look, approach
+from napari_fbrs.inference.interruption import stop_if
 from napari_fbrs.inference.lbfgs import minimise
 from napari_fbrs.inference.neighbourhoods import Neighbourhoods
 from napari_fbrs.inference.objective import THRESHOLD, ClickMasks, prices, regularisation
@@ -208,8 +209,7 @@ class Objective:
 
     def stop_if_cancelled(self) -> None:
         """Raise `CancelledError` where somebody has said so."""
-        if self._cancelled():
-            raise CancelledError("a newer click came")
+        stop_if(self._cancelled)
 
     @torch.enable_grad()
     def _loss(self, values: Tensor) -> tuple[Tensor, Tensor]:

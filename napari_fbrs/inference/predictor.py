@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from napari_fbrs.clicks import Click, ClickList, network_points
-from napari_fbrs.errors import CancelledError, InputError, PredictionError
+from napari_fbrs.errors import InputError, PredictionError
 from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.contradictions import contradicted
 from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
+from napari_fbrs.inference.interruption import Interruptible, stop_if
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
@@ -314,29 +315,30 @@ class Predictor:
     def warm_up(self, plane: Plane, *, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Do ahead what a first click on a plane needs, wherever it is made.
 
-        The plane is read as a whole, and the first time a prediction is made for nothing: the network's first run is
-        far slower than those after it.
+        The plane is read as a whole, and before the first prediction one is made for nothing: the network's first run
+        is far slower than those after it. When called off, that stops within the pass: a click elsewhere has no use for
+        the rest of it. (A prediction called off ends its pass: the one that replaces it often needs the same features.)
 
         Parameters
         ----------
         plane : Plane
             From `prepare`.
         cancelled : callable, optional
-            As in `predict`.
+            Asked before every operation of the network; when it answers True, `CancelledError` is raised.
 
         Raises
         ------
         CancelledError
             If `cancelled` said so.
         """
-        _stop_if(cancelled)
+        stop_if(cancelled)
         whole = Crop.whole(plane.shape)
         size = self._size(whole, zoomed=self.settings.zoom is not None)
         self.cache.get((plane.token, whole, size), partial(plane.read, whole, size))
         if not self._warm:
             middle = Click(plane.shape[0] // 2, plane.shape[1] // 2)
-            self.predict(plane, [middle], cancelled=cancelled)
-            self._warm = True
+            with Interruptible(cancelled):
+                self.predict(plane, [middle], cancelled=cancelled)
 
     @tells_shortage
     def predict(
@@ -376,13 +378,13 @@ class Predictor:
         previous = state or State()
         timings = {"read": 0.0, "embed": 0.0, "optimise": 0.0, "resize": 0.0}
         crop = self._crop(plane, clicks, previous, timings, cancelled) if self.settings.zoom else None
-        _stop_if(cancelled)
+        stop_if(cancelled)
         looked_at = crop or Crop.whole(plane.shape)
         size = self._size(looked_at, zoomed=crop is not None)
         points = shown(clicks)
         local = to_crop(points, looked_at, size)
         features = self._features(plane, looked_at, size, local, timings, previous.prior)
-        _stop_if(cancelled)
+        stop_if(cancelled)
         with _timed(timings, "optimise"):
             start = previous.variables if self._carries_over(previous, looked_at) else None
             logits, variables, evaluations = self._refine(features, clicks, looked_at, start, cancelled)
@@ -392,6 +394,7 @@ class Predictor:
             threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
             mask = prediction.crop_mask(threshold)
             box = bounding_box(mask, looked_at)
+        self._warm = True
         limit = self._network_clicks
         prior = previous.prior if limit and len(points) >= limit else Prior(looked_at, probability)
         state = State(crop or previous.crop, variables, box, prior, previous.expected, looked_at)
@@ -505,7 +508,7 @@ class Predictor:
         for size in dict.fromkeys(sizes):
             same = [crop for crop, its in zip(crops, sizes, strict=True) if its == size]
             for first in range(0, len(same), _LOOKS_AT_ONCE):
-                _stop_if(cancelled)
+                stop_if(cancelled)
                 batch = tuple(same[first : first + _LOOKS_AT_ONCE])
                 looks |= zip(batch, self._look(plane, batch, size, clicks, timings), strict=True)
         return [looks[crop] for crop in crops]
@@ -662,11 +665,6 @@ def _checked(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     if not np.isfinite(probability).all():
         raise PredictionError("the network's output was not a number; choose another model or device")
     return probability
-
-
-def _stop_if(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise CancelledError("a newer click came")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
@@ -604,6 +605,28 @@ def test_warming_up_leaves_only_the_click_to_be_done(network: BrightNetwork, mon
     assert read[-1] == Crop.whole(plane.shape)
     with pytest.raises(CancelledError):
         predictor.warm_up(other, cancelled=lambda: True)
+
+
+@pytest.mark.parametrize("stage", ["conv1", "layer1.0", "layer3.1"])
+def test_a_warm_up_called_off_stops_within_a_pass(small: Model, stage: str):
+    called_off, begun, model = threading.Event(), [], replace(small)  # whose network no other test sees
+    predictor, network = Predictor(model), model.folded
+    steps = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    for step in steps:
+        step.register_forward_pre_hook(lambda step, _: begun.append(step))
+    watched = network.get_submodule(f"feature_extractor.backbone.{stage}")
+    watched.register_forward_pre_hook(lambda *_: (called_off.set(), begun.append(None))[0])
+    with pytest.raises(CancelledError):
+        predictor.warm_up(predictor.prepare(two_squares()), cancelled=called_off.is_set)
+    assert begun.index(None) >= len(begun) - 2  # a convolution may be about to begin, no other comes after it
+
+
+def test_after_a_click_there_is_nothing_to_warm_up(network: BrightNetwork):
+    predictor = Predictor(model_of(network))
+    predictor.predict(predictor.prepare(two_squares()), [Click(31, 41)])
+    passes = network.passes
+    predictor.warm_up(predictor.prepare(two_squares()))
+    assert network.passes == passes
 
 
 def test_another_predictor_goes_on_with_what_is_the_same(small: Model):
