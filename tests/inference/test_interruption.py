@@ -11,10 +11,14 @@ from napari_fbrs.inference.interruption import Interruptible, stop_if
 
 def test_nothing_more_is_done_once_called_off():
     called_off, numbers = threading.Event(), torch.zeros(3)
-    with pytest.raises(CancelledError), Interruptible(called_off.is_set):
+
+    def count() -> None:
         numbers.add_(1)
         called_off.set()
         numbers.add_(1)
+
+    with pytest.raises(CancelledError), Interruptible(called_off.is_set):
+        count()
     assert numbers.tolist() == [1, 1, 1]
     assert numbers.add_(1).tolist() == [2, 2, 2]  # as ever, from then on
 
