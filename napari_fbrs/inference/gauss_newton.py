@@ -3,20 +3,23 @@
 Around the variables reached so far, the logits in a window are taken to be linear in them, with one slope for all its
 pixels (Gauss-Newton). The variables of least loss are then a sum of these slopes, so that no more numbers are looked
 for than there are windows. Of the step to them only as much is taken as should make the pixels clicked right: what
-goes further would change the mask where nobody has clicked.
+goes further would change the mask where nobody has clicked. Clicks that cannot all be met, such as those on both sides
+of an outline finer than the map, are searched for until it gets no better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 _Floats = npt.NDArray[np.float64]
 
-_EVALUATIONS = 6
+_EVALUATIONS = 12
+_PATIENCE, _PROGRESS = 3, 0.05  # it is over once so many evaluations have not lowered the loss by this share of it
 _SHORTER = 0.35  # what a step that led uphill is multiplied by
 _SHORTENINGS = 2
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of a step that are tried before all of it
@@ -36,6 +39,8 @@ class Look:
         Value of the objective.
     enough : bool
         Whether it is good enough.
+    wrong : int
+        How many of the pixels clicked are on the wrong side.
     slopes : callable
         Returns the gradients of the windows' mean logits in the variables, shape (windows, variables).
     logits : ndarray, shape (pixels,)
@@ -44,6 +49,7 @@ class Look:
 
     loss: float
     enough: bool
+    wrong: int
     slopes: Callable[[], _Floats]
     logits: _Floats
 
@@ -86,25 +92,40 @@ def approach(look: Callable[[_Floats], Look], clicked: Clicked, start: _Floats) 
     Returns
     -------
     tuple of ndarray and bool
-        The variables of least loss, and whether they are good enough; not so after a few evaluations.
+        The variables with the fewest pixels wrong, and of these those of least loss; and whether they are good enough.
     """
-    x = best = start
-    least, before, step, shortened = np.inf, np.inf, np.zeros_like(start), 0
-    for _ in range(_EVALUATIONS):
+    x, step, before, shortened = start, np.zeros_like(start), np.inf, 0
+    tried: list[_Tried] = []
+    while not _stalled(tried):
         seen = look(x)
         if seen.enough:
             return x, True
         if not np.isfinite(seen.loss):
             break
-        if seen.loss < least:
-            least, best = seen.loss, x
+        tried.append(_Tried(seen.wrong, seen.loss, x))
         if seen.loss > before and shortened < _SHORTENINGS:
             x, step, shortened = x - (1 - _SHORTER) * step, _SHORTER * step, shortened + 1
             continue
         before, shortened = seen.loss, 0
         step = _step(seen, clicked, x)
         x = x + step
-    return best, False
+    return min(tried, key=lambda one: one[:2], default=_Tried(0, 0.0, start)).x, False
+
+
+class _Tried(NamedTuple):
+    wrong: int
+    loss: float
+    x: _Floats
+
+
+def _stalled(tried: Sequence[_Tried]) -> bool:
+    """Return whether the last few of what was tried made neither fewer pixels wrong nor the loss much less."""
+    before = tried[:-_PATIENCE]
+    if not before:
+        return False
+    fewer = min(one.wrong for one in tried) < min(one.wrong for one in before)
+    less = min(one.loss for one in tried) <= (1 - _PROGRESS) * min(one.loss for one in before)
+    return len(tried) == _EVALUATIONS or not (fewer or less)
 
 
 def _step(seen: Look, clicked: Clicked, x: _Floats) -> _Floats:

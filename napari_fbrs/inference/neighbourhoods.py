@@ -49,9 +49,9 @@ class Neighbourhoods:
             windows, own = np.unique(pixels[:, 0], return_inverse=True)
             starts, side = np.pad(windows[:, None], ((0, 0), (0, 2))), np.array(maps)
         else:
-            whose = np.repeat(np.arange(len(squares)), lengths)[first]
-            starts, own = _different(starts, maps, inverse=True)
-            own = own[whose]
+            # A window for each click, though several may coincide: what they ask of the map differs.
+            whose, own = np.unique(np.repeat(np.arange(len(squares)), lengths)[first], return_inverse=True)
+            starts = starts[whose]
         corners = corners - starts[own][:, None, 1:]
         flat = (own[:, None] * side[0] + corners[..., 0]) * side[1] + corners[..., 1]
         device = features.x.device
@@ -111,11 +111,11 @@ class Neighbourhoods:
         logits[:, 0].index_put_(self._places, windows[:, 0].to(logits))
 
 
-def _different(places: _Ints, extents: tuple[int, int], *, inverse: bool = False) -> tuple[_Ints, _Ints]:
-    """Return the different ones of places (half, row, column), and where each is first, or which each is."""
+def _different(places: _Ints, extents: tuple[int, int]) -> tuple[_Ints, _Ints]:
+    """Return the different ones of places (half, row, column), and where each is first."""
     code = (places[:, 0] * extents[0] + places[:, 1]) * extents[1] + places[:, 2]
-    _, first, which = np.unique(code, return_index=True, return_inverse=True)
-    return places[first], which.ravel() if inverse else first
+    _, first = np.unique(code, return_index=True)
+    return places[first], first
 
 
 def _places(starts: _Ints, side: _Ints, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

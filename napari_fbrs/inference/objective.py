@@ -118,6 +118,13 @@ class ClickMasks:
         )
         return _on_their_sides(probability, self.positive > 0, self.negative > 0), pixels & strokes
 
+    def wrong(self, probability: Tensor) -> Tensor:
+        """Return how many of the pixels clicked are on the wrong side: a scalar; a mirrored half counts as well."""
+        off = ((1 - probability) >= 1 - THRESHOLD) & (self._positive_pixels > 0)
+        on = (probability >= THRESHOLD) & (self._negative_pixels > 0)
+        count: Tensor = off.sum() + on.sum()
+        return count
+
 
 def _square(centre: tuple[int, int, int], size: tuple[int, int]) -> npt.NDArray[np.int64]:
     """Return half, row and column, shape (N, 3), of the pixels around a click's; fewer at the border."""

@@ -92,7 +92,7 @@ def test_the_cost_is_that_of_the_clicks_not_of_the_map(network: DeepLab, count: 
     assert positions[0] == positions[1] <= count * 3 * 3
 
 
-def test_clicks_close_together_share_a_window(network: DeepLab):
+def test_clicks_on_one_pixel_share_a_window(network: DeepLab):
     masks = ClickMasks([Click(100, 100), Click(100, 100, positive=False)], (200, 200), flip=False, device=CPU)
     near = Neighbourhoods(network, features_of(network, Cut.B, (50, 50), (200, 200), flip=False), masks)
     assert near.windows == 1

@@ -107,6 +107,17 @@ def test_every_pixel_of_the_square_must_be_met():
     assert masks_of(Click(2, 1)).met(probability)
 
 
+def test_pixels_clicked_that_are_wrong_are_counted():
+    probability = torch.ones((2, 1, 5, 7))
+    clicks = Click(2, 3), Click(0, 0, positive=False), Click(4, 6, positive=False)
+    assert masks_of(*clicks, flip=True).wrong(probability) == 4
+    probability[0, 0, 0, 0] = 0.48
+    probability[1, 0, 2, 3] = 0.49
+    assert masks_of(*clicks, flip=True).wrong(probability) == 4
+    probability[1, 0, 2, 3] = 0.5
+    assert masks_of(*clicks, flip=True).wrong(probability) == 3
+
+
 def test_pixels_clicked_are_met_whatever_is_around_them():
     probability = torch.zeros((1, 1, 5, 7))
     probability[0, 0, 2, 3] = 1

@@ -111,6 +111,30 @@ def test_the_best_is_kept_wherever_the_path_ends():
     np.testing.assert_array_equal(variables, np.array([0, 0.9], np.float32))
 
 
+class Counted(Objective):
+    """An objective whose evaluations have known losses and numbers of pixels wrong."""
+
+    def __init__(self, *script: tuple[float, int]) -> None:
+        super().__init__(LocalSum(), features_of(torch.full(SIZE, 3.0)), masks_of(Click(5, 5)), insist=True, local=True)
+        self._script = iter(script)
+
+    def _loss(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, self._count = next(self._script)
+        return loss + 0 * values.sum(), torch.zeros_like(self._masks.positive)
+
+    def _wrong(self, probability: torch.Tensor) -> int:
+        del probability
+        return self._count
+
+
+def test_fewer_pixels_wrong_are_better_than_a_lower_loss():
+    objective = Counted((5, 3), (1, 2), (4, 1), (3, 1), (2, 2))
+    for number in range(5):
+        objective(np.array([0.0, number]))
+    assert objective.best[0] == 3
+    np.testing.assert_array_equal(objective.best[1], np.array([0, 3], np.float32))
+
+
 def test_what_is_met_already_is_left_alone():
     network, features = Sum(4.0), features_of(halves(1.0, -1.0))
     before = np.array([0.01, -0.02], np.float32)
@@ -258,7 +282,7 @@ class Scripted(Objective):
 
     def _loss(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         loss, self._enough = next(self._script)
-        return loss + 0 * values.sum() + values[0] - values[0].detach(), values.detach()
+        return loss + 0 * values.sum() + values[0] - values[0].detach(), torch.zeros_like(self._masks.positive)
 
     def _good_enough(self, probability: torch.Tensor) -> torch.Tensor:
         del probability
