@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -377,13 +378,13 @@ class Predictor:
         _check(clicks, plane.shape)
         previous = state or State()
         timings = {"read": 0.0, "embed": 0.0, "optimise": 0.0, "resize": 0.0}
-        crop = self._crop(plane, clicks, previous, timings, cancelled) if self.settings.zoom else None
+        crop, seen = self._crop(plane, clicks, previous, timings, cancelled) if self.settings.zoom else (None, None)
         stop_if(cancelled)
         looked_at = crop or Crop.whole(plane.shape)
         size = self._size(looked_at, zoomed=crop is not None)
         points = shown(clicks)
         local = to_crop(points, looked_at, size)
-        features = self._features(plane, looked_at, size, local, timings, previous.prior)
+        features = self._features(plane, looked_at, size, local, timings, previous.prior, seen)
         stop_if(cancelled)
         with _timed(timings, "optimise"):
             start = previous.variables if self._carries_over(previous, looked_at) else None
@@ -461,13 +462,14 @@ class Predictor:
         previous: State,
         timings: dict[str, float],
         cancelled: Callable[[], bool],
-    ) -> Crop | None:
+    ) -> tuple[Crop | None, Features | None]:
+        """Return what is to be looked at, None for the whole plane; and its features, where they are there already."""
         zoom = self.settings.zoom
         assert zoom is not None
         if previous.box is not None:
-            return zoom.choose(previous.crop, previous.box, outline(clicks), plane.shape)
+            return zoom.choose(previous.crop, previous.box, outline(clicks), plane.shape), None
         if not self.settings.first_look:
-            return None
+            return None, None
         return self._first_look(plane, clicks, zoom, previous.expected, timings, cancelled)
 
     def _first_look(
@@ -478,21 +480,19 @@ class Predictor:
         expected: Expected | None,
         timings: dict[str, float],
         cancelled: Callable[[], bool],
-    ) -> Crop | None:
-        """Return the crop in which an object of unknown size is seen best; None for the whole plane."""
+    ) -> tuple[Crop | None, Features | None]:
+        """Return the crop in which an object of unknown size is seen best, as `_crop` does."""
         reach, points = outline(clicks), shown(clicks)
         crops = candidate_crops(plane.shape, reach, zoom, expected)
         if len(crops) == 1:
-            return None if crops[0] == Crop.whole(plane.shape) else crops[0]
+            return None if crops[0] == Crop.whole(plane.shape) else crops[0], None
         looks = self._looks(plane, crops, points, timings, cancelled)
-        best = choose_look(crops, looks, expected)
-        look = Prediction(plane.shape, crops[best], looks[best], (), State())
+        best = choose_look(crops, [look.probability for look in looks], expected)
+        look = Prediction(plane.shape, crops[best], looks[best].probability, (), State())
         box = bounding_box(look.crop_mask(zoom.threshold), look.crop)
-        if box is None:
-            return look.crop
-        proposed = zoom.propose(box, reach, plane.shape)
-        # An object that all but fills its crop may have been cut off.
-        return look.crop if look.crop.contains(proposed) else proposed
+        if box is None or look.crop.contains(proposed := zoom.propose(box, reach, plane.shape)):
+            return look.crop, looks[best].features
+        return proposed, None  # an object that all but fills its crop may have been cut off
 
     def _looks(
         self,
@@ -501,16 +501,16 @@ class Predictor:
         clicks: Sequence[Click],
         timings: dict[str, float],
         cancelled: Callable[[], bool],
-    ) -> list[npt.NDArray[np.float32]]:
-        """Return the network's probabilities for each of some crops; those of one size go through it together."""
+    ) -> list[_Look]:
+        """Return what the network makes of each of some crops; those of one size go through it together."""
         sizes = [self._size(crop, zoomed=True) for crop in crops]
-        looks: dict[Crop, npt.NDArray[np.float32]] = {}
+        looks: dict[Crop, _Look] = {}
         for size in dict.fromkeys(sizes):
             same = [crop for crop, its in zip(crops, sizes, strict=True) if its == size]
             for first in range(0, len(same), _LOOKS_AT_ONCE):
                 stop_if(cancelled)
                 batch = tuple(same[first : first + _LOOKS_AT_ONCE])
-                looks |= zip(batch, self._look(plane, batch, size, clicks, timings), strict=True)
+                looks |= zip(batch, self._look(plane, batch, size, clicks, timings).each, strict=True)
         return [looks[crop] for crop in crops]
 
     def _look(
@@ -520,17 +520,17 @@ class Predictor:
         size: tuple[int, int],
         clicks: Sequence[Click],
         timings: dict[str, float],
-    ) -> npt.NDArray[np.float32]:
-        """Return probabilities, shape (crops, rows, columns), of crops brought to one size."""
+    ) -> _Looks:
+        """Return what the network makes of crops brought to one size."""
         points = np.stack([network_points(to_crop(clicks, crop, size), self._network_clicks) for crop in crops])
 
-        def make() -> npt.NDArray[np.float32]:
+        def make() -> _Looks:
             with _timed(timings, "read"):
                 read = partial(plane.read, size=size)
                 images = [self.cache.get((plane.token, crop, size), partial(read, crop)) for crop in crops]
             with _timed(timings, "embed"):
-                logits = self._decode(self._embed(np.stack(images), points, Cut.B, None, flip=False))
-                return _checked(torch.sigmoid(logits)[:, 0].cpu().numpy())
+                features = self._embed(np.stack(images), points, Cut.B, None)
+                return _Looks(_checked(torch.sigmoid(self._decode(features))[:, 0].cpu().numpy()), features)
 
         return self.cache.get((self._computed_by, plane.token, crops, size, points.tobytes()), make)
 
@@ -555,21 +555,31 @@ class Predictor:
         clicks: Sequence[Click],
         timings: dict[str, float],
         prior: Prior | None = None,
+        seen: Features | None = None,
     ) -> Features:
+        """Return features of a crop; `seen` are those of a first look at it with these clicks, if there was one."""
         cut = MODES[self.mode] or Cut.B
         points = network_points(clicks, self._network_clicks)
         if not self._network.takes_prior:
             prior = None
         flip = self.settings.flip
         told = (points.tobytes(), prior and prior.token)
-        key = (self._computed_by, plane.token, crop, size, flip, cut, told)
+        half = seen if cut is Cut.B and prior is None else None
+        # With it the last bits may differ: for the same mask ever after, it depends on the clicks alone which it is.
+        key = (self._computed_by, plane.token, crop, size, flip, cut, told, half is not None)
 
         def make() -> Features:
+            if half is not None and not flip:
+                return half
             with _timed(timings, "read"):
                 image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
             with _timed(timings, "embed"):
                 mask = prior.seen(crop, size) if prior else None
-                return self._embed(image[None], points[None], cut, mask, flip)
+                views = [(image, points, mask), _mirrored(image, points, mask)][half is not None : 1 + flip]
+                images, clicked, masks = zip(*views, strict=True)
+                told = None if mask is None else np.stack(masks)[:, None]
+                features = self._embed(np.stack(images), np.stack(clicked), cut, told)
+                return features if half is None else half.followed_by(features)
 
         return self.cache.get(key, make)
 
@@ -579,20 +589,12 @@ class Predictor:
         images: npt.NDArray[np.float32],
         points: npt.NDArray[np.float32],
         cut: Cut,
-        prior: npt.NDArray[np.float32] | None,
-        flip: bool,
+        priors: npt.NDArray[np.float32] | None,
     ) -> Features:
         device = self.device
         batch = torch.from_numpy(images).to(device)
         coordinates = torch.from_numpy(points).to(device)
-        mask = torch.from_numpy(prior).to(device)[None, None] if prior is not None else None
-        if flip:
-            batch = torch.cat((batch, batch.flip(3)))
-            mirrored = coordinates.clone()
-            present = coordinates.amax(dim=2) >= 0
-            mirrored[..., 1] = torch.where(present, batch.shape[3] - 1 - coordinates[..., 1], coordinates[..., 1])
-            coordinates = torch.cat((coordinates, mirrored))
-            mask = torch.cat((mask, mask.flip(3))) if mask is not None else None
+        mask = torch.from_numpy(priors).to(device) if priors is not None else None
         if device.type in ("cpu", "cuda"):
             batch = batch.contiguous(memory_format=torch.channels_last)
         half = self._half and min(batch.shape[2:]) >= _LEAST_FOR_HALF
@@ -646,6 +648,42 @@ class Predictor:
         if len(logits) == 2:  # the mirrored half
             logits = 0.5 * (logits[:1] + logits[1:].flip(3))
         return _checked(torch.sigmoid(logits)[0, 0].cpu().numpy())
+
+
+class _Look(NamedTuple):
+    """What the network made of a crop."""
+
+    probability: npt.NDArray[np.float32]
+    features: Features
+
+
+@dataclass(frozen=True, eq=False)
+class _Looks:
+    """What it made of several of one size at once."""
+
+    probabilities: npt.NDArray[np.float32]
+    features: Features
+
+    @property
+    def nbytes(self) -> int:
+        return self.probabilities.nbytes + self.features.nbytes
+
+    @property
+    def each(self) -> Iterator[_Look]:
+        return (_Look(probability, self.features.only(i)) for i, probability in enumerate(self.probabilities))
+
+
+_View = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32] | None]
+
+
+def _mirrored(
+    image: npt.NDArray[np.float32], points: npt.NDArray[np.float32], mask: npt.NDArray[np.float32] | None
+) -> _View:
+    """Return an image, clicks as `network_points` gives them, and a mask as a mirror shows them."""
+    there = points.copy()
+    present = points.max(axis=1) >= 0
+    there[present, 1] = image.shape[2] - 1 - points[present, 1]
+    return image[:, :, ::-1], there, None if mask is None else mask[:, ::-1]
 
 
 def _check(clicks: tuple[Click, ...], shape: tuple[int, int]) -> None:

@@ -65,7 +65,17 @@ class Features:
     @property
     def unmirrored(self) -> Features:
         """The first half of the batch: without that of the mirror image."""
-        return replace(self, x=self.x[:1], aside=tuple(tensor[:1] for tensor in self.aside))
+        return self.only(0)
+
+    def only(self, position: int) -> Features:
+        """Return the features of one image of the batch."""
+        chosen = slice(position, position + 1)
+        return replace(self, x=self.x[chosen], aside=tuple(tensor[chosen] for tensor in self.aside))
+
+    def followed_by(self, other: Features) -> Features:
+        """Return features with those of other images, taken at the same cut, behind them in the batch."""
+        aside = tuple(torch.cat(pair) for pair in zip(self.aside, other.aside, strict=True))
+        return replace(self, x=torch.cat((self.x, other.x)), aside=aside)
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:

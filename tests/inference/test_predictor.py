@@ -18,6 +18,7 @@ from skimage import data
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
+from napari_fbrs.inference.first_look import candidate_crops
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings, State
 from napari_fbrs.inference.zoom import Zoom
@@ -535,7 +536,7 @@ def test_the_first_looks_go_through_the_network_together(network: BrightNetwork)
     predictor = Predictor(model_of(network))
     plane = predictor.prepare(image)
     predictor.predict(plane, [Click(305, 305)])
-    assert [len(points) for points in network.points] == [4, 3, 2]  # 7 looks, then the crop chosen
+    assert [len(points) for points in network.points] == [4, 3, 1]  # 7 looks, then what the mirror shows of one of them
     passes = network.passes
     predictor.predict(plane, [Click(305, 305)])
     assert network.passes == passes
@@ -551,7 +552,36 @@ def test_looks_do_not_depend_on_their_company(bundled: Model):
     looks = together._looks(plane, crops, click, timings, going_on)
     for crop, look in zip(crops, looks, strict=True):
         (one,) = alone._looks(plane, [crop], click, timings, going_on)
-        np.testing.assert_allclose(look, one, atol=1e-4)
+        np.testing.assert_allclose(look.probability, one.probability, atol=1e-4)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_crop_that_has_been_looked_at_is_not_looked_at_again(bundled: Model, flip: bool):
+    settings = replace(PredictorSettings.of_model(bundled.settings), half=False, flip=flip)
+    predictor, passes = Predictor(replace(bundled), settings=settings), []
+    embed = predictor._network.embed
+
+    def counted(image: torch.Tensor, *args, **options):
+        passes.append(len(image))
+        return embed(image, *args, **options)
+
+    predictor._network.embed = counted
+    plane, clicks = predictor.prepare(data.coins()), [Click(43, 334)]
+    prediction = predictor.predict(plane, clicks)
+    looks = len(candidate_crops(plane.shape, clicks, settings.zoom))
+    assert sum(passes) == looks + flip  # what the mirror shows is all that is new
+    anew = predictor.decode(predictor.features(plane, prediction.crop, clicks))
+    assert sum(passes) == looks + flip + 1 + flip
+    np.testing.assert_allclose(prediction.network_probability, anew, atol=1e-4)
+
+
+def test_a_mask_that_is_there_asks_for_another_look(small: Model):
+    predictor = Predictor(small)
+    plane = predictor.prepare(data.coins())
+    first = predictor.predict(plane, [Click(43, 334)])
+    told = predictor.predict(plane, [Click(43, 334)], State(prior=first.state.prior))
+    assert told.crop == first.crop
+    assert not np.array_equal(told.network_probability, first.network_probability)
 
 
 def test_folded_networks_give_the_same_masks(bundled: Model):

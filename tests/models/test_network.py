@@ -36,6 +36,16 @@ def test_modulate_by_hand():
     assert modulate(x, None, None) is x
 
 
+def test_features_taken_apart_and_put_together():
+    whole = Features(torch.randn((3, 4, 2, 2)), (torch.randn((3, 1, 2, 2)),), Cut.A, (8, 8))
+    parts = [whole.only(i) for i in range(3)]
+    assert [part.x.shape for part in parts] == [(1, 4, 2, 2)] * 3
+    again = parts[0].followed_by(parts[1]).followed_by(parts[2])
+    assert torch.equal(again.x, whole.x)
+    assert torch.equal(again.aside[0], whole.aside[0])
+    assert torch.equal(whole.unmirrored.x, parts[0].x)
+
+
 def test_resize_keeps_corners_on_corners():
     x = torch.tensor([[0.0, 2.0], [4.0, 6.0]]).reshape(1, 1, 2, 2)
     assert resize(x, (3, 3))[0, 0].tolist() == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
