@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from napari_fbrs.annotation.image import Image
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.evaluation.baselines import RandomWalker
@@ -13,8 +15,11 @@ from napari_fbrs.evaluation.latency.memory import peak_bytes
 from napari_fbrs.evaluation.latency.scenes import Moment, Picture, Scene
 from napari_fbrs.evaluation.latency.timing import Clock, Task, alternate
 from napari_fbrs.evaluation.simulation import iou
+from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings
+from napari_fbrs.inference.zoom import to_crop
 from napari_fbrs.models.checkpoint import Model
+from napari_fbrs.strokes import shown
 
 SHIPPED, PUBLISHED, WALKER = "f-BRS-B", "published way", "random walker"
 NO_PASS = ", features there"
@@ -63,6 +68,8 @@ class Row:
         Clicks that the mask contradicts.
     agreement : float or None
         IoU of the mask with that of the published way, from the same state.
+    converged : bool or None
+        Whether every pixel of the squares around the clicks is right, which is what ends the published optimisation.
     """
 
     scene: str
@@ -72,6 +79,7 @@ class Row:
     evaluations: int | None = None
     unmet: int | None = None
     agreement: float | None = None
+    converged: bool | None = None
 
 
 @dataclass
@@ -186,12 +194,22 @@ class Answer:
             len(prediction.evaluations),
             len(prediction.unmet),
             agreement,
+            squares_met(prediction),
         )
 
     def peak(self) -> int | None:
         """Return the memory it takes at most, in bytes."""
         self._predictor.cache.clear()
         return peak_bytes(self._predict, self._predictor.model.device)
+
+
+def squares_met(prediction: Prediction) -> bool:
+    """Return whether every pixel of the squares around the clicks is right where the network was shown them."""
+    probability = prediction.network_probability
+    size = (probability.shape[0], probability.shape[1])
+    clicks = to_crop(shown(prediction.clicks), prediction.crop, size)
+    masks = ClickMasks(clicks, size, flip=False, device=torch.device("cpu"))
+    return masks.met(torch.from_numpy(probability)[None, None])
 
 
 def _walk(scene: Scene, moment: Moment, effort: Effort) -> Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,15 @@ class Target:
         What it is.
     met : bool or None
         None where it could not be measured.
+    figures : int
+        How many figures it is made of.
     """
 
     name: str
     goal: str
     spread: Spread
     met: bool | None
+    figures: int
 
 
 @dataclass
@@ -90,7 +93,8 @@ def targets(report: Report) -> list[Target]:
         _target("f-BRS-B within the limit / network alone", -1.3, _ratios(report.rows, SHIPPED, NETWORK, _within)),
         _target("SAM image encoding / first mask", 100, encodings),
         _target("later click / SAM prompt decoding", -1, [seconds / prompt for seconds in later] if prompts else []),
-        _target("IoU of the masks, both converged", 0.99, _agreements(report.rows), mean=True),
+        _target("IoU of the masks, all clicks met by both", 0.99, _agreements(report.rows, _met), mean=True),
+        _target("IoU, their squares met by both as well", 0.99, _agreements(report.rows, _squares_met), mean=True),
     ]
 
 
@@ -107,13 +111,21 @@ def _ratios(rows: Sequence[Row], dividend: str, divisor: str, counted: Any = lam
     return found
 
 
-def _agreements(rows: Sequence[Row]) -> list[float]:
-    """Return how alike the masks are where both the shipped and the published way have met every click."""
-    converged = {(row.scene, row.count) for row in rows if row.what == PUBLISHED and not row.unmet}
+def _met(row: Row) -> bool:
+    return not row.unmet
+
+
+def _squares_met(row: Row) -> bool:
+    return _met(row) and bool(row.converged)
+
+
+def _agreements(rows: Sequence[Row], converged: Callable[[Row], bool]) -> list[float]:
+    """Return how alike the masks of optimisers are where both the shipped and the published way have converged."""
+    reference = {(row.scene, row.count) for row in rows if row.what == PUBLISHED and converged(row)}
     return [
         row.agreement
         for row in rows
-        if row.what == SHIPPED and not row.unmet and (row.scene, row.count) in converged and row.agreement is not None
+        if row.what == SHIPPED and converged(row) and (row.scene, row.count) in reference and row.agreement is not None
     ]
 
 
@@ -123,7 +135,7 @@ def _target(name: str, goal: float, values: Sequence[float], *, mean: bool = Fal
     if mean and values:
         spread = Spread(statistics.fmean(values), min(values), max(values))
     met = None if not values else (spread.median >= goal if goal > 0 else spread.median <= -goal)
-    return Target(name, f"{'at least' if goal > 0 else 'at most'} {abs(goal):g}", spread, met)
+    return Target(name, f"{'at least' if goal > 0 else 'at most'} {abs(goal):g}", spread, met, len(values))
 
 
 def _sections(report: Report) -> Iterator[str]:
@@ -141,7 +153,7 @@ def _sections(report: Report) -> Iterator[str]:
         yield from aligned([{"": how, "ms": _milliseconds(seconds)} for how, seconds in report.warm_up.items()])
     yield "\npeak memory: MB"
     yield from aligned([{"": name, "MB": _megabytes(peak)} for name, peak in report.peaks.items()])
-    yield "\ntargets: median and quartiles (of the masks: mean, least and most)"
+    yield "\ntargets: median and quartiles (of the masks: mean, least and most), of how many"
     yield from aligned([_target_line(target) for target in targets(report)])
     yield from report.notes
 
@@ -175,7 +187,7 @@ def _target_line(target: Target) -> dict[str, str]:
     spread = target.spread
     figures = "" if target.met is None else f"{spread.median:.3g} ({spread.low:.3g} to {spread.high:.3g})"
     verdict = {True: "met", False: "not met", None: "not measured"}[target.met]
-    return {"": target.name, "is": figures, "goal": target.goal, " ": verdict}
+    return {"": target.name, "is": figures, "of": str(target.figures), "goal": target.goal, " ": verdict}
 
 
 def _milliseconds(seconds: Sequence[float]) -> str:

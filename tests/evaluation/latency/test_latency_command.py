@@ -11,10 +11,11 @@ from fakes import BrightNetwork, model_of
 from napari_fbrs.cli import main
 from napari_fbrs.clicks import Click
 from napari_fbrs.evaluation.latency import command, warming
-from napari_fbrs.evaluation.latency.measure import NO_PASS, PUBLISHED, SHIPPED, Effort
+from napari_fbrs.evaluation.latency.measure import NO_PASS, PUBLISHED, SHIPPED, Effort, squares_met
 from napari_fbrs.evaluation.latency.memory import peak_bytes
 from napari_fbrs.evaluation.latency.scenes import Picture, make_scene
-from napari_fbrs.inference.predictor import MODES, Predictor
+from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, State
 
 
 def picture() -> Picture:
@@ -101,6 +102,14 @@ def test_each_click_continues_from_the_one_before():
         again = predictor.predict(scene.plane, before.clicks, before.state)
         assert again.state.box == moment.state.box
     assert [len(moment.clicks) for moment in scene.at((2, 4, 9))] == [2, 4]
+
+
+@pytest.mark.parametrize(("edge", "met"), [(9, True), (8, True), (7, False), (6, False)])
+def test_whether_the_squares_around_clicks_are_right(edge: int, met: bool):
+    probability = np.ones((10, 10), np.float32)
+    probability[edge:] = 0
+    clicks = Click(13, 23), Click(40, 90, positive=False)  # at row 6 of the crop, and outside it
+    assert squares_met(Prediction((50, 100), Crop(7, 16, 20, 29), probability, clicks, State())) is met
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -44,7 +45,10 @@ def test_masks_are_compared_where_both_have_converged():
     rows = [Row("coin", PUBLISHED, count, (1.0,), unmet=int(count == 3)) for count in (2, 3, 4, 5)]
     ious = {2: 1.0, 3: 0.1, 4: 0.2, 5: 0.99}
     rows += [Row("coin", SHIPPED, count, (1.0,), unmet=int(count == 4), agreement=iou) for count, iou in ious.items()]
-    assert met(report_of(*rows))["IoU of the masks, both converged"] == (pytest.approx(0.995), True)
+    assert met(report_of(*rows))["IoU of the masks, all clicks met by both"] == (pytest.approx(0.995), True)
+    rows = [replace(row, converged=row.count != 2 or row.what == SHIPPED) for row in rows]
+    (squares,) = (target for target in targets(report_of(*rows)) if target.name.startswith("IoU, their squares"))
+    assert (squares.spread.median, squares.figures) == (pytest.approx(0.99), 1)
 
 
 def test_without_a_sam_nothing_is_said_of_it():
