@@ -19,7 +19,7 @@ import numpy.typing as npt
 _Floats = npt.NDArray[np.float64]
 
 _EVALUATIONS = 12
-_PATIENCE, _PROGRESS = 3, 0.05  # it is over once so many evaluations have not lowered the loss by this share of it
+_PATIENCE, _PROGRESS = 3, 0.05  # evaluations, and the share of the loss that they must lower it by, or have fewer wrong
 _SHORTER = 0.35  # what a step that led uphill is multiplied by
 _SHORTENINGS = 2
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of a step that are tried before all of it

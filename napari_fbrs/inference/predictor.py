@@ -564,13 +564,11 @@ class Predictor:
             prior = None
         flip = self.settings.flip
         told = (points.tobytes(), prior and prior.token)
-        half = seen if cut is Cut.B and prior is None else None
+        half = seen if flip and cut is Cut.B and prior is None else None
         # With it the last bits may differ: for the same mask ever after, it depends on the clicks alone which it is.
         key = (self._computed_by, plane.token, crop, size, flip, cut, told, half is not None)
 
         def make() -> Features:
-            if half is not None and not flip:
-                return half
             with _timed(timings, "read"):
                 image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
             with _timed(timings, "embed"):
