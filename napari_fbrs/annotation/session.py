@@ -349,8 +349,8 @@ class Session:
             return Result(place, refinement, None, refinement.base.mask)
         prediction, method = self._predict(place.plane, refinement, cancelled)
         crop, pixels = prediction.crop, prediction.crop_mask(refinement.threshold)
-        if refinement.base is not None and refinement.base.mask is not None and refinement.base.found:
-            there = refinement.base.mask  # somebody's; one that was carried over is only shown to the network
+        if refinement.base is not None and refinement.base.mask is not None:
+            there = refinement.base.mask
             crop, pixels = corrected(there.crop, there.pixels, crop, pixels, refinement.asking)
         box = bounding_box(pixels, crop)
         mask = None

@@ -22,6 +22,7 @@ from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.prior import FAINT
 
 SHAPE = (40, 50)
 
@@ -32,7 +33,7 @@ class GuidedPredictor(DiscPredictor):
     def predict(self, plane, clicks, state=None, *, cancelled=lambda: False):
         prediction = super().predict(plane, clicks, state, cancelled=cancelled)
         if state is not None and state.prior is not None:
-            seen = state.prior.seen(Crop.whole(plane.shape), plane.shape).copy()
+            seen = np.ceil(state.prior.seen(Crop.whole(plane.shape), plane.shape))  # however faintly it is shown
             for click in clicks:
                 rows, columns = np.indices(plane.shape)
                 near = np.hypot(rows - click.row, columns - click.column) <= 3
@@ -170,7 +171,9 @@ def test_the_first_prediction_sees_the_mask_and_carried_variables():
     session.click(Click(30, 30))
     assert seen[0].box == Crop(10, 21, 10, 21)
     assert seen[0].variables is variables
-    np.testing.assert_array_equal(seen[0].prior.seen(Crop.whole(SHAPE), SHAPE), pixels)
+    np.testing.assert_array_equal(seen[0].prior.seen(Crop.whole(SHAPE), SHAPE), FAINT * pixels)
+    assert 10 < seen[0].implied.click.row < 21
+    assert 10 < seen[0].implied.click.column < 21
     session.undo()
     np.testing.assert_array_equal(session.labels.array == 1, pixels)
     session.undo()
