@@ -176,8 +176,8 @@ def _corrected() -> None:
 
 
 def sides() -> None:
-    """Take clicks in both side views of a stack, each on an object, and what they are from above."""
-    viewer, widget, middle, truth = _nuclei()
+    """Take clicks on an object in both side views of a stack."""
+    viewer, widget, _middle, truth = _nuclei()
     centre = np.argwhere(truth).mean(axis=0).round().astype(int)
     with _Sequence(viewer, "sides.gif") as take:
         for axis in (1, 2):
@@ -189,9 +189,6 @@ def sides() -> None:
             widget.annotator.clicks.by_sign[True].add([np.insert(place, axis, centre[axis])])
             _settle(widget)
             take()
-            if axis == 1:
-                widget.annotator.undo()
-                _settle(widget)
     viewer.close()
 
 

@@ -141,6 +141,27 @@ def test_the_same_pixel_clicked_again_after_painting_counts():
     assert labels[10, 12] == 1
 
 
+def test_what_a_plane_across_shows_of_an_object_is_no_base_and_stays():
+    session = Session(
+        np.zeros((20, 40, 50), np.uint8), DiscPredictor(), labels=ArrayLabels(np.zeros((20, 40, 50), int))
+    )
+    labels = session.labels.array
+    session.click(Click(10, 25), position=(20,), axes=(0, 2))
+    line = labels[:, :, 25].copy()
+    assert line.any()  # seen from the side
+    session.click(Click(10, 20), position=(25,), axes=(0, 1))  # on the line
+    place = session.place((25,), (0, 1))
+    assert session.refinement(place).base is None
+    assert np.count_nonzero(labels[:, :, 25]) > 3 * np.count_nonzero(line)
+    assert (labels[:, :, 25] >= line).all()
+    session.click(Click(10, 35), position=(20,), axes=(0, 2))  # back on the first
+    assert session.refinement(session.place((20,), (0, 2))).base is None
+    labels[1, 38, 25] = 1  # painted
+    session.click(Click(12, 20), position=(25,), axes=(0, 1))
+    assert session.refinement(place).base is not None
+    assert labels[1, 38, 25] == 1
+
+
 def test_without_its_last_click_a_base_is_shown_as_it_was():
     labels = square(10, 10)
     session = session_with(labels)
