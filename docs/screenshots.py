@@ -12,7 +12,9 @@ from pathlib import Path
 import napari
 import numpy as np
 from PIL import Image
+from qtpy.QtCore import QItemSelectionModel, Qt
 from qtpy.QtWidgets import QApplication, QScrollArea
+from skimage import filters
 from superqt import QCollapsible
 
 from napari_fbrs.gui.demo import open_demo
@@ -23,11 +25,13 @@ HERE = Path(__file__).parent
 _SIZE = (1300, 850)
 _COLOURS = 256  # of a picture: less to download
 _SMALL, _FEW_COLOURS, _SHOWN_FOR = (780, 510), 96, 1400  # pixels; colours; milliseconds: of pictures that move
+_AND_THIS_ROW = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
 
 
 def main(names: list[str]) -> None:
     """Take the pictures named, or all."""
     steps = {"coins": coins, "stack": stack, "restore": restore, "sequences": sequences}
+    steps |= {"sides": sides, "channels": channels, "objects": objects}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_FBRS_JOURNALS"] = folder  # none of the user's
         for name in names or steps:
@@ -132,6 +136,9 @@ def sequences() -> None:
     viewer.close()
     _turned()
     _corrected()
+    sides()
+    channels()
+    objects()
 
 
 def _turned() -> None:
@@ -164,6 +171,79 @@ def _corrected() -> None:
         row, column = np.argwhere(wrong).mean(axis=0)
         widget.annotator.clicks.by_sign[True].add([[middle, row, column]])
         _settle(widget)
+        take()
+    viewer.close()
+
+
+def sides() -> None:
+    """Take clicks on an object in both side views of a stack."""
+    viewer, widget, _middle, truth = _nuclei()
+    centre = np.argwhere(truth).mean(axis=0).round().astype(int)
+    with _Sequence(viewer, "sides.gif") as take:
+        for axis in (1, 2):
+            viewer.dims.order = (axis, 0, 3 - axis)  # XZ, then YZ
+            viewer.dims.set_current_step(axis, int(centre[axis]))
+            viewer.reset_view()
+            take()
+            place = np.argwhere(truth.take(centre[axis], axis)).mean(axis=0)
+            widget.annotator.clicks.by_sign[True].add([np.insert(place, axis, centre[axis])])
+            _settle(widget)
+            take()
+    viewer.close()
+
+
+def channels() -> None:
+    """Take layers that are channels of one image, which the network is shown together."""
+    viewer = napari.Viewer(title="napari-fbrs: channels")
+    viewer.window.resize(*_SIZE)
+    (image, options, _), (truth, _, _) = nuclei_stack()
+    label = _whole_bright_one(image, truth)
+    middle = int(np.argwhere(truth == label)[:, 0].mean())
+    around = filters.gaussian((truth[middle] > 0).astype(float), 5) - 0.4 * (truth[middle] > 0)
+    scale = options["scale"][1:]
+    viewer.add_image(around, name="cytoplasm", scale=scale, colormap="green")
+    viewer.add_image(image[middle], name="nucleus", scale=scale, colormap="magenta", blending="additive")
+    widget = FBRSWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="f-BRS interactive segmentation", area="right")
+    viewer.reset_view()
+    with _Sequence(viewer, "channels.gif") as take:
+        take()
+        source = widget.channels.source
+        source.setCurrentIndex(source.findText("several layers"))
+        take()
+        widget.start()
+        _wait(lambda: widget.annotator is not None)
+        row, column = np.argwhere(truth[middle] == label).mean(axis=0)
+        widget.annotator.clicks.by_sign[True].add([[row, column]])
+        _settle(widget)
+        take()
+    viewer.close()
+
+
+def objects() -> None:
+    """Take what is done to objects: pick, name, lock, delete, merge, overwrite."""
+    viewer, widget = _demo()
+    annotate_coins(widget)
+    _open(widget, "Objects")
+    box, annotator = widget.objects, widget.annotator
+    with _Sequence(viewer, "objects.gif") as take:
+        take()
+        box.table.selectRow(1)  # picked
+        take()
+        _name(widget, {2: "penny"})
+        box.table.item(1, box.table.columnCount() - 1).setCheckState(Qt.CheckState.Checked)
+        take()
+        box.table.selectRow(2)
+        box.delete.click()
+        take()
+        box.table.selectRow(2)
+        box.table.selectionModel().select(box.table.model().index(3, 0), _AND_THIS_ROW)
+        box.merge.click()
+        take()
+        box.overlap.setCurrentIndex(1)  # a new object takes the pixels of others, but not those of the locked one
+        for clicks in list(coins_clicks().values())[:2]:
+            annotator.next_object()
+            click(widget, clicks[0])
         take()
     viewer.close()
 
@@ -218,10 +298,10 @@ class _Sequence:
         return self
 
     def __exit__(self, *_failed: object) -> None:
-        first, *others = (
-            picture.quantize(_FEW_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            for picture in self._pictures
-        )
+        # One palette for all, or what stays as it is would flicker.
+        together = Image.fromarray(np.concatenate([np.asarray(picture) for picture in self._pictures]))
+        palette = together.quantize(_FEW_COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
+        first, *others = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in self._pictures)
         first.save(HERE / self._name, save_all=True, append_images=others, duration=_SHOWN_FOR, loop=0, optimize=True)
 
 

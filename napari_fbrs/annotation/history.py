@@ -31,8 +31,7 @@ class Base:
     variables : ndarray of float32, optional
         Scales and biases that led to it.
     found : bool, optional
-        Whether it was in the labels when it became the base, and so changes only where clicks ask for it; otherwise it
-        is to be written into them, and a click has all of it predicted anew.
+        Whether it was in the labels when it became the base; otherwise it is to be written into them.
     confidence : float, optional
         In [0, 1], of a mask that nobody has clicked on.
     """

@@ -349,8 +349,8 @@ class Session:
             return Result(place, refinement, None, refinement.base.mask)
         prediction, method = self._predict(place.plane, refinement, cancelled)
         crop, pixels = prediction.crop, prediction.crop_mask(refinement.threshold)
-        if refinement.base is not None and refinement.base.mask is not None and refinement.base.found:
-            there = refinement.base.mask  # somebody's; one that was carried over is only shown to the network
+        if refinement.base is not None and refinement.base.mask is not None:
+            there = refinement.base.mask
             crop, pixels = corrected(there.crop, there.pixels, crop, pixels, refinement.asking)
         box = bounding_box(pixels, crop)
         mask = None
@@ -548,7 +548,26 @@ class Session:
         else:
             same = self._is_as_shown(place, mask, whole)
             self._looked |= {place} if same else set()
+            same = same or self._is_ours(place, mask)
         return base if same else Base(self.mask(place), self._settled(place, refinement))
+
+    def _is_ours(self, place: Place, shown: PlaneMask | None) -> bool:
+        """Whether the labels hold what was shown of an object, and besides only what was on planes that lie across."""
+        whole = Crop.whole(self.image.plane_shape(place.plane))
+        left = self._read(place.plane, whole) == place.object
+        if shown is not None:
+            wanted = shown.within(whole)
+            if (wanted & ~left).any():
+                return False
+            left &= ~wanted
+        rows, columns = np.nonzero(left)
+        at = np.broadcast_arrays(*place.plane.select(rows, columns))
+        unknown = np.ones(len(rows), dtype=bool)
+        for other, (_, mask) in self._shown.items():
+            across = set(other.plane.axes) != set(place.plane.axes)
+            if mask is not None and other.object == place.object and across:
+                unknown &= ~_holds(mask, other.plane, at)
+        return not unknown.any()
 
     def _settled(self, place: Place, refinement: Refinement) -> tuple[Click, ...]:
         """Return the clicks that what is in the labels accounts for: not those whose mask is still waited for."""
@@ -687,3 +706,18 @@ class Session:
 def _never(refinement: Refinement) -> Refinement:
     """Return a refinement that none equals, as no threshold equals its own: what it led to is not what is wanted."""
     return replace(refinement, threshold=math.nan)
+
+
+def _holds(mask: PlaneMask, plane: PlaneIndex, at: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """Return which pixels of the image, by one index array an axis, belong to a mask on a plane."""
+    others = [axis for axis in range(len(at)) if axis not in plane.axes]
+    rows, columns = (at[axis] for axis in plane.axes)
+    held: npt.NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
+    for axis, index in zip(others, plane.position, strict=True):
+        held &= at[axis] == index
+    crop = mask.crop
+    held &= (
+        (rows >= crop.row_min) & (rows <= crop.row_max) & (columns >= crop.column_min) & (columns <= crop.column_max)
+    )
+    held[held] = mask.pixels[rows[held] - crop.row_min, columns[held] - crop.column_min]
+    return held

@@ -1,7 +1,12 @@
-"""Correcting a mask that is there already: it is shown to the network, and kept where nobody has clicked."""
+"""Correcting a mask that is there already: it is shown to the network, and kept where nobody has clicked.
+
+The network is shown it faintly, as what is wrong with it would else be believed in against the click, and with a click
+in its middle, so that a negative click does not leave it without an object.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,9 +17,12 @@ from napari_fbrs.clicks import Click
 from napari_fbrs.inference.optimizer import Variables
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.predictor import State
-from napari_fbrs.inference.prior import Prior
+from napari_fbrs.inference.prior import FAINT, Implied, Prior
 
 Mask = npt.NDArray[np.bool_]
+
+_THIN = 0.05  # of the mask's size (the root of its area): a strip no deeper than that is a matter of the border alone
+_THIN_PIXELS = 1.5  # as deep as it may be on small masks
 
 
 def state_from(crop: Crop, pixels: Mask, variables: Variables | None = None) -> State:
@@ -29,7 +37,8 @@ def state_from(crop: Crop, pixels: Mask, variables: Variables | None = None) -> 
     variables : ndarray of float32, optional
         Scales and biases found elsewhere, on the plane before for example.
     """
-    return State(variables=variables, box=crop, prior=Prior(crop, pixels.astype(np.float32)))
+    prior = Prior(crop, np.float32(FAINT) * pixels)
+    return State(variables=variables, box=crop, prior=prior, implied=_implied(crop, pixels))
 
 
 def middle(pixels: Mask) -> tuple[int, int]:
@@ -40,9 +49,14 @@ def middle(pixels: Mask) -> tuple[int, int]:
     pixels : ndarray of bool, shape (H, W)
         At least one pixel.
     """
-    depth = ndimage.distance_transform_edt(np.pad(pixels, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), pixels.shape)
+    row, column = np.unravel_index(int(_depth(pixels).argmax()), pixels.shape)
     return int(row), int(column)
+
+
+def _implied(crop: Crop, pixels: Mask) -> Implied:
+    """Return the click in the middle of a mask; it is withdrawn where half as deep in it somebody says otherwise."""
+    row, column = middle(pixels)
+    return Implied(Click(crop.row_min + row, crop.column_min + column), 0.5 * float(_depth(pixels)[row, column]))
 
 
 def corrected(
@@ -52,7 +66,9 @@ def corrected(
 
     The pixels in which the two masks differ fall into connected parts. A part is taken over if there is a click in it
     that wants its pixels as predicted (as FocalClick's progressive merge, Chen et al. 2022, takes the part with the
-    last click). So a mask is respected away from the clicks.
+    last click). So a mask is respected away from the clicks. A click in a thin strip says that the border lies too far
+    in, or too far out: all thin strips are taken over in which the network says the same of the border, as nobody can
+    click on every piece of it.
 
     Parameters
     ----------
@@ -68,18 +84,38 @@ def corrected(
     old[crop_before.within(crop).slices] = before
     new = old.copy()
     new[crop_after.within(crop).slices] = after
-    return crop, old ^ _asked_for(old, new, crop, clicks)
+    wanted = _wanted(new, crop, clicks)
+    asked = _parts(old != new, wanted)
+    thin = max(_THIN_PIXELS, _THIN * math.sqrt(np.count_nonzero(before)))
+    for change in (new & ~old, old & ~new):
+        asked |= _parts(change, wanted, thin)
+    return crop, old ^ asked
 
 
-def _asked_for(old: Mask, new: Mask, crop: Crop, clicks: Sequence[Click]) -> Mask:
-    """Return the pixels of those parts of a change that hold a click which wants them."""
-    parts, count = ndimage.label(old != new, np.ones((3, 3)))
-    wanted = np.zeros(count + 1, dtype=bool)
+def _wanted(new: Mask, crop: Crop, clicks: Sequence[Click]) -> Mask:
+    """Return the pixels of a crop that were clicked, and are in a mask as they are wanted."""
+    wanted = np.zeros_like(new)
     for click in clicks:
         pixels = click.pixels - (crop.row_min, crop.column_min)
-        pixels = pixels[((pixels >= 0) & (pixels < crop.shape)).all(axis=1)]
-        here = tuple(pixels.T)
-        wanted[parts[here][new[here] == click.positive]] = True
-    wanted[0] = False
-    asked: Mask = wanted[parts]
+        here = tuple(pixels[((pixels >= 0) & (pixels < crop.shape)).all(axis=1)].T)
+        wanted[here] |= new[here] == click.positive
+    return wanted
+
+
+def _parts(change: Mask, wanted: Mask, thin: float | None = None) -> Mask:
+    """Return the connected parts of a change that hold a pixel wanted; of thin ones, all if any does."""
+    parts, count = ndimage.label(change, np.ones((3, 3)))
+    chosen = np.zeros(count + 1, dtype=bool)
+    chosen[parts[wanted]] = True
+    if thin is not None:
+        is_thin = ndimage.maximum(_depth(change), parts, np.arange(count + 1)) <= thin
+        chosen = is_thin & (chosen & is_thin)[1:].any()
+    chosen[0] = False
+    asked: Mask = chosen[parts]
     return asked
+
+
+def _depth(pixels: Mask) -> npt.NDArray[np.float64]:
+    """Return the distance of a mask's pixels to its border, the frame being one."""
+    depth: npt.NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(pixels, 1))[1:-1, 1:-1]
+    return depth

@@ -31,14 +31,13 @@ from napari_fbrs.inference.objective import regularisation
 from napari_fbrs.inference.optimizer import Variables
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.predictor import Prediction, Predictor, State
-from napari_fbrs.inference.prior import Prior
+from napari_fbrs.inference.prior import FAINT, Prior
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.models.network import Features
 
 Mask = npt.NDArray[np.bool_]
 
 _EVALUATIONS = 12  # of the objective; each costs about what decoding twice does
-_FAINT = 0.5  # strength at which the mask before is shown in the second look
 _STEP = 0.1  # of the mask's size (the root of its area): how far its border moves readily from one plane to the next
 _SURE, _POSSIBLE = 0.7, 0.3
 _LEAST = 1e-4  # probability; keeps logits finite
@@ -139,7 +138,7 @@ class Follower:
     def _looks(self, plane: Plane, box: Crop, pixels: Mask) -> list[Features]:
         """Return the features of both looks."""
         crop, clicks = self._crop(plane, box, pixels), _click(box, pixels)
-        faint = Prior(box, np.float32(_FAINT) * pixels)
+        faint = Prior(box, np.float32(FAINT) * pixels)
         looks = []
         for prior in (None, faint):
             self._stop_if_cancelled()

@@ -24,7 +24,7 @@ from napari_fbrs.inference.interruption import Interruptible, stop_if
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
-from napari_fbrs.inference.prior import Prior
+from napari_fbrs.inference.prior import Implied, Prior
 from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, stroke_to_crop, to_crop
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.memory import tells_shortage
@@ -137,6 +137,8 @@ class State:
         What is known of the object's size; for the first look at it.
     seen : Crop or None
         The part looked at last, which is what a bias of pixels belongs to.
+    implied : Implied or None
+        What a mask says that was there before the first click.
     """
 
     crop: Crop | None = None
@@ -145,6 +147,7 @@ class State:
     prior: Prior | None = None
     expected: Expected | None = None
     seen: Crop | None = None
+    implied: Implied | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,18 +380,19 @@ class Predictor:
         clicks = tuple(clicks)
         _check(clicks, plane.shape)
         previous = state or State()
+        told = previous.implied.before(clicks) if previous.implied else clicks
         timings = {"read": 0.0, "embed": 0.0, "optimise": 0.0, "resize": 0.0}
-        crop, seen = self._crop(plane, clicks, previous, timings, cancelled) if self.settings.zoom else (None, None)
+        crop, seen = self._crop(plane, told, previous, timings, cancelled) if self.settings.zoom else (None, None)
         stop_if(cancelled)
         looked_at = crop or Crop.whole(plane.shape)
         size = self._size(looked_at, zoomed=crop is not None)
-        points = shown(clicks)
+        points = shown(told)
         local = to_crop(points, looked_at, size)
         features = self._features(plane, looked_at, size, local, timings, previous.prior, seen)
         stop_if(cancelled)
         with _timed(timings, "optimise"):
             start = previous.variables if self._carries_over(previous, looked_at) else None
-            logits, variables, evaluations = self._refine(features, clicks, looked_at, start, cancelled)
+            logits, variables, evaluations = self._refine(features, told, looked_at, start, cancelled)
             probability = self._probability(logits)
         prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
         with _timed(timings, "resize"):
@@ -398,7 +402,7 @@ class Predictor:
         self._warm = True
         limit = self._network_clicks
         prior = previous.prior if limit and len(points) >= limit else Prior(looked_at, probability)
-        state = State(crop or previous.crop, variables, box, prior, previous.expected, looked_at)
+        state = State(crop or previous.crop, variables, box, prior, previous.expected, looked_at, previous.implied)
         return replace(prediction, state=state, packed=(threshold, np.packbits(mask)))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,32 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from napari_fbrs.clicks import Click
 from napari_fbrs.inference.plane import Crop
+
+FAINT = 0.5  # strength at which a mask is shown that may be wrong: at full strength its errors would be kept
+
+
+@dataclass(frozen=True)
+class Implied:
+    """A click that nobody has made: a mask that was there before the first one stands for it.
+
+    Parameters
+    ----------
+    click : Click
+        In the middle of the mask.
+    reach : float
+        Pixels; a negative click as near as that says that the middle is not on the object.
+    """
+
+    click: Click
+    reach: float
+
+    def before(self, clicks: Sequence[Click]) -> tuple[Click, ...]:
+        """Return clicks with it in front of them, or without it where one of them says otherwise."""
+        against = (click.pixels - self.click.pixel for click in clicks if not click.positive)
+        denied = any((np.hypot(*offsets.T) <= self.reach).any() for offsets in against)
+        return tuple(clicks) if denied else (self.click, *clicks)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.inference.prior import FAINT
 
 SHAPE = (40, 50)
 
@@ -32,7 +33,7 @@ class GuidedPredictor(DiscPredictor):
     def predict(self, plane, clicks, state=None, *, cancelled=lambda: False):
         prediction = super().predict(plane, clicks, state, cancelled=cancelled)
         if state is not None and state.prior is not None:
-            seen = state.prior.seen(Crop.whole(plane.shape), plane.shape).copy()
+            seen = np.ceil(state.prior.seen(Crop.whole(plane.shape), plane.shape))  # however faintly it is shown
             for click in clicks:
                 rows, columns = np.indices(plane.shape)
                 near = np.hypot(rows - click.row, columns - click.column) <= 3
@@ -140,6 +141,27 @@ def test_the_same_pixel_clicked_again_after_painting_counts():
     assert labels[10, 12] == 1
 
 
+def test_what_a_plane_across_shows_of_an_object_is_no_base_and_stays():
+    session = Session(
+        np.zeros((20, 40, 50), np.uint8), DiscPredictor(), labels=ArrayLabels(np.zeros((20, 40, 50), int))
+    )
+    labels = session.labels.array
+    session.click(Click(10, 25), position=(20,), axes=(0, 2))
+    line = labels[:, :, 25].copy()
+    assert line.any()  # seen from the side
+    session.click(Click(10, 20), position=(25,), axes=(0, 1))  # on the line
+    place = session.place((25,), (0, 1))
+    assert session.refinement(place).base is None
+    assert np.count_nonzero(labels[:, :, 25]) > 3 * np.count_nonzero(line)
+    assert (labels[:, :, 25] >= line).all()
+    session.click(Click(10, 35), position=(20,), axes=(0, 2))  # back on the first
+    assert session.refinement(session.place((20,), (0, 2))).base is None
+    labels[1, 38, 25] = 1  # painted
+    session.click(Click(12, 20), position=(25,), axes=(0, 1))
+    assert session.refinement(place).base is not None
+    assert labels[1, 38, 25] == 1
+
+
 def test_without_its_last_click_a_base_is_shown_as_it_was():
     labels = square(10, 10)
     session = session_with(labels)
@@ -170,7 +192,9 @@ def test_the_first_prediction_sees_the_mask_and_carried_variables():
     session.click(Click(30, 30))
     assert seen[0].box == Crop(10, 21, 10, 21)
     assert seen[0].variables is variables
-    np.testing.assert_array_equal(seen[0].prior.seen(Crop.whole(SHAPE), SHAPE), pixels)
+    np.testing.assert_array_equal(seen[0].prior.seen(Crop.whole(SHAPE), SHAPE), FAINT * pixels)
+    assert 10 < seen[0].implied.click.row < 21
+    assert 10 < seen[0].implied.click.column < 21
     session.undo()
     np.testing.assert_array_equal(session.labels.array == 1, pixels)
     session.undo()
