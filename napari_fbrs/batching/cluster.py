@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -84,7 +85,10 @@ def _registered(client: Any, begin: Begin[Any, Any], threads: int) -> Iterator[s
     try:
         yield name
     finally:
-        client.unregister_worker_plugin(name)
+        try:
+            client.unregister_worker_plugin(name)
+        except OSError as error:  # a worker is just dying, and what it keeps with it
+            logging.getLogger(__name__).warning("not all workers let go of the model: %s", error)
 
 
 @contextmanager

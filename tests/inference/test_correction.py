@@ -71,9 +71,9 @@ def test_masks_of_different_crops_meet_in_one_that_holds_both():
 class Listening(Predictor):
     """Remembers what the network was told."""
 
-    def _features(self, plane, crop, size, clicks, timings, prior=None):
+    def _features(self, plane, crop, size, clicks, *others):
         self.told = [(click.pixel, click.positive) for click in clicks]
-        return super()._features(plane, crop, size, clicks, timings, prior)
+        return super()._features(plane, crop, size, clicks, *others)
 
 
 @pytest.mark.parametrize(("click", "told"), [((30, 24), True), ((31, 28), False)])
