@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from napari_fbrs import batch
+from napari_fbrs.batching.cluster import _registered
 from napari_fbrs.batching.manifest import MANIFEST
 
 
@@ -41,3 +42,20 @@ def test_a_worker_that_is_killed_loses_nothing(squares, scheduler):
     assert sorted(entry["output"] for entry in entries) == ["a", "b", "c"]
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.tif", "b.tif", "c.tif", MANIFEST]
     assert np.all([entry["status"] == "done" for entry in entries])
+
+
+def test_a_worker_that_dies_when_all_is_done_fails_nothing(caplog):
+    pytest.importorskip("distributed")
+
+    class Client:
+        def register_plugin(self, plugin, name):
+            assert plugin is not None
+            self.name = name
+
+        def unregister_worker_plugin(self, name):
+            assert name == self.name
+            raise OSError("Stream is closed")
+
+    with _registered(Client(), lambda _: str, 1) as name:
+        assert name.startswith("napari-fbrs ")
+    assert "not all workers let go of the model: Stream is closed" in caplog.text
