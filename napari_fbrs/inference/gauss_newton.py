@@ -3,8 +3,8 @@
 Around the variables reached so far, the logits in a window are taken to be linear in them, with one slope for all its
 pixels (Gauss-Newton). The variables of least loss are then a sum of these slopes, so that no more numbers are looked
 for than there are windows. Of the step to them only as much is taken as should make the pixels clicked right: what
-goes further would change the mask where nobody has clicked. Clicks that cannot all be met, such as those on both sides
-of an outline finer than the map, are searched for until it gets no better.
+goes further would change the mask where nobody has clicked. Where clicks cannot all be met, such as those on both sides
+of an outline finer than the map, it ends once it gets no better.
 """
 
 from __future__ import annotations

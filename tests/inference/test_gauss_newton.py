@@ -141,11 +141,11 @@ def test_the_clicks_are_met_in_fewer_evaluations_than_scipys(network: DeepLab):
             assert (ours.logits[half, 0, int(click.row), column] > np.log(0.49 / 0.51)) == click.positive
 
 
-def test_what_cannot_be_met_is_given_up(network: DeepLab):
+def test_where_it_does_not_get_there_scipys_goes_on(network: DeepLab):
     contradictory = [Click(20, 20), Click(20, 21, positive=False)]
     objective = objective_of(network, contradictory)
     optimum = optimise(objective, objective.zeros())
-    assert 3 <= len(optimum.evaluations) <= 8
+    assert 8 < len(optimum.evaluations) <= 20 + 20  # and the last line search
     assert min(e.loss for e in optimum.evaluations) < optimum.evaluations[0].loss
 
 
