@@ -157,13 +157,13 @@ class LabelChange:
         """Return the change of some of the pixels."""
         return LabelChange(tuple(axis[chosen] for axis in self.indices), self.before[chosen], self.after[chosen])
 
-    def do(self, store: LabelStore) -> None:
-        """Write the labels after the step, except where somebody has changed a pixel since."""
-        _exchange(store, self.indices, self.before, self.after)
+    def do(self, store: LabelStore) -> LabelChange:
+        """Write the labels after the step, except where somebody has changed a pixel since; return what was done."""
+        return self.at(_exchange(store, self.indices, self.before, self.after))
 
-    def undo(self, store: LabelStore) -> None:
-        """Write the labels before the step, except where somebody has changed a pixel since."""
-        _exchange(store, self.indices, self.after, self.before)
+    def undo(self, store: LabelStore) -> LabelChange:
+        """Write the labels before the step, except where somebody has changed a pixel since; return what was undone."""
+        return self.at(_exchange(store, self.indices, self.after, self.before))
 
     def inverse(self) -> LabelChange:
         """Return the change that takes this one back."""
@@ -294,9 +294,11 @@ def mask_change(
     return LabelChange(where, before, after)
 
 
-def _exchange(store: LabelStore, indices: Indices, expected: Values, wanted: Values) -> None:
-    if not wanted.size:
-        return
-    ours = store.read(indices) == expected
+def _exchange(store: LabelStore, indices: Indices, expected: Values, wanted: Values) -> npt.NDArray[np.bool_]:
+    """Write the labels wanted where there are those expected, and return where that was."""
+    ours: npt.NDArray[np.bool_] = np.zeros(wanted.shape, dtype=bool)
+    if wanted.size:
+        ours = np.asarray(store.read(indices) == expected)
     if ours.any():
         store.write(tuple(axis[ours] for axis in indices), wanted[ours])
+    return ours

@@ -518,7 +518,7 @@ class Session:
             for step in steps:
                 self.history.redo()
                 if step.change is not None:
-                    step.change.do(self.labels)
+                    step.change = step.change.do(self.labels)
                 self._went(step, step.after, step.shown_after, step.mask_after)
         return steps[-1] if steps else None
 
@@ -611,8 +611,8 @@ class Session:
         )
 
     def _take_back(self, step: Step) -> None:
-        if step.change is not None:
-            step.change.undo(self.labels)
+        if step.change is not None:  # what is not taken back is not to be done again
+            step.change = step.change.undo(self.labels)
         self._went(step, step.before, step.shown_before, step.mask_before)
 
     def _went(self, step: Step, now: Refinement, shown: Refinement | None, mask: PlaneMask | None) -> None:

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from napari_fbrs.annotation.history import MAX_BYTES, MAX_STEPS, Base, Refinement
+from napari_fbrs.annotation.history import MAX_BYTES, MAX_STEPS, Base, Place, Refinement
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange, PlaneMask
 from napari_fbrs.annotation.objects import Objects
@@ -387,6 +387,24 @@ def test_what_is_corrected_after_painting_comes_back_where_an_undo_showed_someth
     np.testing.assert_array_equal(labels, after)
 
 
+def test_what_an_undo_leaves_alone_redo_does_not_do():
+    labels = np.zeros((6, 20, 24), np.int32)
+    session = session_with(labels)
+    across, along = session.place((10,), (0, 2)), session.place((2,))
+    session.add(across, [Click(2, 12)])
+    session.add(along, [Click(10, 12)])
+    session.update(along)
+    session.update(across)
+    session.predictor = GuidedPredictor(2)
+    session.outdate(across)
+    session.update(across)  # smaller: gives pixels up that both planes' masks held
+    after = labels.copy()
+    assert session.undo().place == along
+    assert (labels != after).any()
+    session.redo()
+    np.testing.assert_array_equal(labels, after)
+
+
 class StampedLabels(ArrayLabels):
     """Says, as a Labels layer does, when it has been written; notes how much of it is read."""
 
@@ -473,31 +491,43 @@ class StampMachine(RuleBasedStateMachine):
         assert masks_of(stamped) == masks_of(plain)
 
 
+PLANES = (((2,), (-2, -1)), ((10,), (0, 2)))  # positions and axes of two planes that cross
+
+
 class HurryMachine(RuleBasedStateMachine):
     """Whatever was done while masks were still waited for: once they are there, undo and redo lead back to them."""
 
     @initialize()
     def start(self) -> None:
-        self.labels = np.zeros((30, 30), np.int32)
+        self.labels = np.zeros((6, 20, 24), np.int32)
         self.session = session_with(self.labels)
         self.objects = Objects(self.session)
+        self.plane = PLANES[0]
 
-    @rule(row=st.integers(2, 27), column=st.integers(2, 27), positive=st.booleans(), object_=st.sampled_from([1, 2]))
+    def place(self) -> Place:
+        return self.session.place(*self.plane)
+
+    @rule(plane=st.sampled_from(PLANES))
+    def turn(self, plane: tuple[tuple[int], tuple[int, int]]) -> None:
+        self.plane = plane
+
+    @rule(row=st.integers(0, 19), column=st.integers(0, 23), positive=st.booleans(), object_=st.sampled_from([1, 2]))
     def click(self, row: int, column: int, positive: bool, object_: int) -> None:
         self.session.object = object_
-        self.session.add(self.session.place(), [Click(row, column, positive)])
+        rows = self.session.image.plane_shape(self.place().plane)[0]
+        self.session.add(self.place(), [Click(row % rows, column, positive)])
 
     @rule(which=st.integers(0, 9))
     def remove(self, which: int) -> None:
-        place = self.session.place()
+        place = self.place()
         before = self.session.refinement(place)
         if which < len(before.clicks):
             self.session.edit(place, replace(before, clicks=before.clicks.removed([which])))
 
-    @rule(top=st.integers(0, 25), left=st.integers(0, 25), label=st.sampled_from([0, 1, 2]))
+    @rule(top=st.integers(0, 15), left=st.integers(0, 19), label=st.sampled_from([0, 1, 2]))
     def stroke(self, top: int, left: int, label: int) -> None:
         before = self.labels.copy()
-        self.labels[top : top + 4, left : left + 4] = label
+        self.labels[1:4, top : top + 4, left : left + 4] = label
         changed = np.nonzero(before != self.labels)
         if changed[0].size:
             change = LabelChange(changed, before[changed], self.labels[changed])
@@ -506,20 +536,20 @@ class HurryMachine(RuleBasedStateMachine):
 
     @rule(threshold=st.sampled_from([0.1, 0.5, 0.9]))
     def slide(self, threshold: float) -> None:
-        self.session.set_threshold(self.session.place(), threshold)
+        self.session.set_threshold(self.place(), threshold)
 
     @rule(overwrite=st.booleans())
     def set_overlap(self, overwrite: bool) -> None:
         self.session.overwrite = overwrite
 
-    @rule()
-    def exchange_predictor(self) -> None:
-        self.session.predictor = GuidedPredictor()
-        self.session.outdate(self.session.place())
+    @rule(radius=st.sampled_from([2, 4, 6]))
+    def exchange_predictor(self, radius: float) -> None:
+        self.session.predictor = GuidedPredictor(radius)
+        self.session.outdate(self.place())
 
     @rule()
     def clear(self) -> None:
-        self.objects.clear(self.session.place())
+        self.objects.clear(self.place())
 
     @rule(label=st.sampled_from([1, 2]))
     def delete(self, label: int) -> None:
