@@ -1,6 +1,6 @@
 """Prints what a model of one's own is worth: ``python docs/measure_fine_tuning.py DATA.zip``.
 
-Of the images of a zip (or folder) of `images` and `labels`, every third one, by name, up to a number, is for
+Of the images of a zip of `images` and `labels`, every third one, by name, up to a number, is for
 `napari-fbrs train --fine-tune`; on all others the bundled model and the tuned one are measured.
 """
 

@@ -283,23 +283,21 @@ def read_clicks_of_any_kind(path: Path, image: Path | None = None, name: str | N
         return read_points(path)
     if image is None or len(images_of(path)) < 2:
         return read_click_rows(path)
-    return read_click_rows(path, on_image(path, image, stem_of(image.name) if name is None else name))
+    called = {stem_of(image.name) if name is None else name, normpath(image.absolute())}
+    return read_click_rows(path, lambda cell: not called.isdisjoint(meant_by(path, cell)))
 
 
-def on_image(table: Path, image: Path, name: str) -> Callable[[str], bool]:
-    """Return what tells, of a cell of a click file's column ``image``, whether it means an image.
+def meant_by(table: Path, cell: str) -> set[str]:
+    """Return what a cell of a click file's column ``image`` may mean: an image's name without suffix, or its path.
 
     Parameters
     ----------
     table : Path
         The click file, from which paths go on.
-    image : Path
-        The image.
-    name : str
-        What it is called, without suffix.
+    cell : str
+        What stands there.
     """
-    folder, wanted = table.absolute().parent, normpath(image.absolute())
-    return lambda cell: stem_of(cell) == name or normpath(folder / cell) == wanted
+    return {stem_of(cell), normpath(table.absolute().parent / cell)}
 
 
 def check_clicks(rows: Iterable[RecordedClick], image: Image, name: str) -> None:

@@ -548,26 +548,7 @@ class Session:
         else:
             same = self._is_as_shown(place, mask, whole)
             self._looked |= {place} if same else set()
-            same = same or self._is_ours(place, mask)
         return base if same else Base(self.mask(place), self._settled(place, refinement))
-
-    def _is_ours(self, place: Place, shown: PlaneMask | None) -> bool:
-        """Whether the labels hold what was shown of an object, and besides only what was on planes that lie across."""
-        whole = Crop.whole(self.image.plane_shape(place.plane))
-        left = self._read(place.plane, whole) == place.object
-        if shown is not None:
-            wanted = shown.within(whole)
-            if (wanted & ~left).any():
-                return False
-            left &= ~wanted
-        rows, columns = np.nonzero(left)
-        at = np.broadcast_arrays(*place.plane.select(rows, columns))
-        unknown = np.ones(len(rows), dtype=bool)
-        for other, (_, mask) in self._shown.items():
-            across = set(other.plane.axes) != set(place.plane.axes)
-            if mask is not None and other.object == place.object and across:
-                unknown &= ~_holds(mask, other.plane, at)
-        return not unknown.any()
 
     def _settled(self, place: Place, refinement: Refinement) -> tuple[Click, ...]:
         """Return the clicks that what is in the labels accounts for: not those whose mask is still waited for."""
@@ -586,13 +567,28 @@ class Session:
         return place in self._looked
 
     def _is_as_shown(self, place: Place, shown: PlaneMask | None, crop: Crop) -> bool:
-        """Whether the labels hold, in a part of a plane, what was shown of an object, less what others have kept."""
+        """Whether the labels hold, in a part of a plane, what was shown of an object, less what others have kept.
+
+        They may also hold what was shown of it on planes that lie across.
+        """
         labels = self._read(place.plane, crop)
         there = labels == place.object
         wanted = shown.within(crop) if shown else np.zeros_like(there)
         if not self.overwrite:
             wanted &= (labels == 0) | there
-        return bool((there == wanted).all())
+        if (wanted & ~there).any():
+            return False
+        rows, columns = np.nonzero(there & ~wanted)
+        return bool(self._shown_across(place, rows + crop.row_min, columns + crop.column_min).all())
+
+    def _shown_across(self, place: Place, rows: Values, columns: Values) -> npt.NDArray[np.bool_]:
+        """Return which pixels of a plane were shown of its object on planes that lie across."""
+        at = np.broadcast_arrays(*place.plane.select(rows, columns))
+        across = np.zeros(len(rows), dtype=bool)
+        for other, (_, mask) in self._shown.items() if len(rows) else ():
+            if mask is not None and other.object == place.object and {*other.plane.axes} != {*place.plane.axes}:
+                across |= _holds(mask, other.plane, at)
+        return across
 
     def _read(self, plane: PlaneIndex, crop: Crop) -> Values:
         """Return the labels of a part of a plane."""
@@ -677,9 +673,6 @@ class Session:
         predictor, predictions = self._predictor, self._predictions
         rounds, base = refinement.clicks.rounds, refinement.base
         seen = (index, refinement.limits, refinement.expected, base)
-        start = State(expected=refinement.expected)
-        if base is not None and base.mask is not None:
-            start = state_from(base.mask.crop, base.mask.pixels, base.variables)
         first = refinement.settled_rounds
         prediction: Any = None
         known = len(rounds)
@@ -688,7 +681,7 @@ class Session:
             known -= prediction is None
         for count in range(known + 1, len(rounds) + 1):
             plane = self._plane(index, refinement.limits)
-            state = prediction.state if prediction is not None else start
+            state = prediction.state if prediction is not None else _start(refinement)
             prediction = predictor.predict(plane, ClickList(rounds[:count]).flat, state, cancelled=cancelled)
             predictions.put((*seen, rounds[:count]), prediction)
         assert isinstance(prediction, Prediction)
@@ -701,6 +694,14 @@ class Session:
         while len(self._planes) > _PLANES:
             del self._planes[next(iter(self._planes))]
         return plane
+
+
+def _start(refinement: Refinement) -> State:
+    """Return what the first prediction starts from."""
+    base = refinement.base
+    if base is None or base.mask is None:
+        return State(expected=refinement.expected)
+    return state_from(base.mask.crop, base.mask.pixels, base.variables)
 
 
 def _never(refinement: Refinement) -> Refinement:

@@ -16,6 +16,7 @@ from napari_fbrs.annotation.click_file import COLUMNS, IMAGE, header_of, images_
 from napari_fbrs.annotation.click_record import SUFFIX
 from napari_fbrs.annotation.opening import is_image_path, is_zarr, stem_of
 from napari_fbrs.annotation.points_file import is_points_file
+from napari_fbrs.annotation.segmenting import meant_by
 from napari_fbrs.batching.jobs import Job
 from napari_fbrs.errors import InputError
 
@@ -202,9 +203,8 @@ def _finder(where: Path | str | None, look: Callable[[Path, str], tuple[Path, ..
     if not path.exists():
         raise InputError(f"there is no {path}")
     if _holds_clicks_of_images(path):
-        named = {stem_of(cell) for cell in images_of(path)}
-        paths = {normpath(path.parent / cell) for cell in images_of(path)}
-        return lambda job: (path,) if job.output in named or normpath(str(job.image)) in paths else ()
+        named = {meant for cell in images_of(path) for meant in meant_by(path, cell)}
+        return lambda job: () if named.isdisjoint({job.output, normpath(str(job.image))}) else (path,)
     if not single:
         raise InputError(
             f"{path} is one file, the images are several: name a folder, write {NAME} for their names, or give the "

@@ -49,14 +49,19 @@ def middle(pixels: Mask) -> tuple[int, int]:
     pixels : ndarray of bool, shape (H, W)
         At least one pixel.
     """
-    row, column = np.unravel_index(int(_depth(pixels).argmax()), pixels.shape)
+    return _deepest(_depth(pixels))
+
+
+def _deepest(depth: npt.NDArray[np.float64]) -> tuple[int, int]:
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(row), int(column)
 
 
 def _implied(crop: Crop, pixels: Mask) -> Implied:
     """Return the click in the middle of a mask; it is withdrawn where half as deep in it somebody says otherwise."""
-    row, column = middle(pixels)
-    return Implied(Click(crop.row_min + row, crop.column_min + column), 0.5 * float(_depth(pixels)[row, column]))
+    depth = _depth(pixels)
+    row, column = _deepest(depth)
+    return Implied(Click(crop.row_min + row, crop.column_min + column), 0.5 * float(depth[row, column]))
 
 
 def corrected(

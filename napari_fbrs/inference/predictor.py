@@ -579,8 +579,8 @@ class Predictor:
                 mask = prior.seen(crop, size) if prior else None
                 views = [(image, points, mask), _mirrored(image, points, mask)][half is not None : 1 + flip]
                 images, clicked, masks = zip(*views, strict=True)
-                told = None if mask is None else np.stack(masks)[:, None]
-                features = self._embed(np.stack(images), np.stack(clicked), cut, told)
+                priors = None if mask is None else np.stack(masks)[:, None]
+                features = self._embed(np.stack(images), np.stack(clicked), cut, priors)
                 return features if half is None else half.followed_by(features)
 
         return self.cache.get(key, make)
