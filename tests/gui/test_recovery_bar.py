@@ -184,9 +184,10 @@ def test_a_full_disk_never_costs_the_only_copy(bench, discs, journals, monkeypat
     monkeypatch.setattr(journal_module.os, "fsync", full)
     begin(bench)
     bench.wait(bench.widget.recovery.isVisible)
-    with Warned("No space left"):
+    with Warned("No space left") as heard:
         bench.widget.recovery.restore_button.click()
-        bench.wait(lambda: not bench.widget.recovery.recorder.journal.alive)
+        bench.wait(lambda: bool(heard))
+    assert not bench.widget.recovery.recorder.journal.alive
     np.testing.assert_array_equal(bench.labels, shown)
     bench.widget.close()
     assert kept.exists()
