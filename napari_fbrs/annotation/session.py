@@ -158,6 +158,7 @@ class Session:
         self._predictions = ByteCache(_PREDICTION_BYTES)
         self._planes: dict[tuple[PlaneIndex, Limits | None], Plane] = {}
         self._looked: set[Place] = set()  # of all whose plane has been compared with what was shown,
+        self._most: dict[PlaneIndex, int] = {}  # and the largest label on planes that were read for that,
         self._stamp: object | None = None  # when the labels had this stamp
 
     @property
@@ -546,7 +547,8 @@ class Session:
         elif self._looked_over(place):  # then it is nowhere but where it is shown
             same = mask is None or self._is_as_shown(place, mask, mask.crop)
         else:
-            same = self._is_as_shown(place, mask, whole)
+            self._most[place.plane] = int(self._read(place.plane, whole).max())
+            same = self._looked_over(place) or self._is_as_shown(place, mask, whole)
             self._looked |= {place} if same else set()
         return base if same else Base(self.mask(place), self._settled(place, refinement))
 
@@ -560,11 +562,15 @@ class Session:
         return tuple((Counter(refinement.clicks.flat) & before).elements())
 
     def _looked_over(self, place: Place) -> bool:
-        """Whether all of a plane has been compared with what was shown of an object, and only we have written since."""
+        """Whether all of a plane has been compared with what was shown of an object, and only we have written since.
+
+        An object with a label larger than all that were there has not been there.
+        """
         if self._stamp is None or self._stamp is not self.labels.stamp:
             self._looked.clear()
+            self._most.clear()
         self._stamp = self.labels.stamp
-        return place in self._looked
+        return place in self._looked or place.object > self._most.get(place.plane, place.object)
 
     def _is_as_shown(self, place: Place, shown: PlaneMask | None, crop: Crop) -> bool:
         """Whether the labels hold, in a part of a plane, what was shown of an object, less what others have kept.
@@ -573,6 +579,8 @@ class Session:
         """
         labels = self._read(place.plane, crop)
         there = labels == place.object
+        if shown is None and not there.any():  # at a glance, however large the plane
+            return True
         wanted = shown.within(crop) if shown else np.zeros_like(there)
         if not self.overwrite:
             wanted &= (labels == 0) | there
