@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Limits, Plane, check_numbers, default_limits, make_plane
 from napari_fbrs.models.memory import is_shortage
 
+LARGE = 64 * 2**20  # bytes of a plane; larger ones are not read as a whole where that can be helped
 _COLOURS = 3
+_WIDEST = 8  # bytes of a number that a plane may hold as it is
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,23 @@ def channels_of(image: Image) -> Channels | None:
     return Channels(parts[0].axis, tuple(part.channel for part in parts))
 
 
+class _PlanePixels:
+    """The pixels of a plane of an array, read by two slices when they are asked for."""
+
+    def __init__(self, data: Any, index: PlaneIndex, shape: tuple[int, ...]) -> None:
+        self._data, self._index = data, index
+        self.shape, self.ndim = shape, len(shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = np.dtype(self._data.dtype)
+        return dtype
+
+    def __getitem__(self, within: tuple[slice, slice]) -> npt.NDArray[Any]:
+        pixels = _read(self._data, self._index.select(*within))
+        return pixels.swapaxes(0, 1) if self._index.transposed else pixels
+
+
 class Image:
     """An nD image whose planes are read when they are needed.
 
@@ -170,14 +190,17 @@ class Image:
         `Composite`.
     rgb : bool, optional
         Whether the last axis holds 3 or 4 colours.
+    coarser : sequence of array_like, optional
+        Levels of a pyramid after the first, with the same axes: of planes of more than `LARGE` bytes only those parts
+        are read that a prediction looks at, at the resolution that it needs.
 
     Raises
     ------
     InputError
-        If it holds no numbers, there are fewer than two dimensions, or `rgb` does not fit.
+        If it holds no numbers, there are fewer than two dimensions, or `rgb` or a level does not fit.
     """
 
-    def __init__(self, data: Any, *, rgb: bool = False) -> None:
+    def __init__(self, data: Any, *, rgb: bool = False, coarser: Sequence[Any] = ()) -> None:
         if not hasattr(data, "ndim"):
             data = np.asarray(data)
         if rgb and (data.ndim < 3 or data.shape[-1] not in (3, 4)):
@@ -189,6 +212,20 @@ class Image:
         self.shape: tuple[int, ...] = tuple(data.shape[:-1] if rgb else data.shape)
         if len(self.shape) < 2:
             raise InputError(f"an image needs at least two dimensions, got shape {data.shape}")
+        self.coarser = tuple(coarser)
+        for level in self.coarser:
+            if level.ndim != data.ndim or any(np.greater(level.shape, data.shape)) or 0 in level.shape:
+                raise InputError(f"an array of shape {level.shape} is no coarser level of one of shape {data.shape}")
+
+    def of_channels(self, channels: Channels) -> Image:
+        """Return it with some of its channels.
+
+        Raises
+        ------
+        InputError
+            If it has no such axis or channels.
+        """
+        return Image(channels.of(self.data), coarser=[channels.of(level) for level in self.coarser])
 
     def same(self, other: Image) -> bool:
         """Whether another image has the same arrays, and the same channels of them; pixels are not compared."""
@@ -225,19 +262,27 @@ class Image:
         InputError
             If the position lies outside the image, or what holds the image cannot be read (any more).
         """
-        where = self.checked(index).select(slice(None), slice(None))
-        try:
-            pixels: npt.NDArray[Any] = np.asarray(self.data[where])
-        except Exception as error:  # of a file, a server, a chunk's codec: there is nothing a lazy array does not raise
-            if is_shortage(error):
-                raise
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing more is known'}"
-            raise InputError(
-                f"the image could not be read ({reason[:300]}): see that its file is where it was, and click again"
-            ) from error
+        levels = [self._pixels(data, self.checked(index)) for data in (self.data, *self.coarser)]
+        if len(levels) > 1 and nbytes(levels[0]) > LARGE and levels[0].dtype.itemsize <= _WIDEST:
+            if limits is None:
+                limits = make_plane(*self._whole(levels[-1], None)).limits
+            return Plane(levels[0], limits, tuple(levels[1:]))
+        return make_plane(*self._whole(levels[0], limits))
+
+    def _pixels(self, data: Any, index: PlaneIndex) -> _PlanePixels:
+        """Return the pixels of a plane of one level."""
+        colours = (data.shape[-1],) if self.rgb else (len(data.parts),) if isinstance(data, Composite) else ()
+        others = (axis for axis in range(self.ndim) if axis not in index.axes)
+        position = tuple(at * data.shape[a] // self.shape[a] for at, a in zip(index.position, others, strict=True))
+        shape = (data.shape[index.axes[0]], data.shape[index.axes[1]], *colours)
+        return _PlanePixels(data, PlaneIndex(position, index.axes), shape)
+
+    def _whole(self, level: _PlanePixels, limits: Limits | None) -> tuple[npt.NDArray[Any], Limits | None]:
+        """Return all pixels of a plane, with its limits where each channel has its own."""
+        pixels = level[:, :]
         if limits is None and isinstance(self.data, Composite):
             limits = sum((default_limits(pixels[..., i], rgb=False) for i in range(pixels.shape[-1])), ())
-        return make_plane(pixels.swapaxes(0, 1) if index.transposed else pixels, limits)
+        return pixels, limits
 
     def checked(self, index: PlaneIndex) -> PlaneIndex:
         """Return a resolved plane as it is.
@@ -251,6 +296,30 @@ class Image:
         if not all(0 <= at < extent for at, extent in zip(index.position, others, strict=True)):
             raise InputError(f"there is no plane {index.position} in an image of shape {self.shape}")
         return index
+
+
+def nbytes(array: Any) -> int:
+    """Return the bytes of an array that may not be in memory."""
+    return math.prod(map(int, array.shape)) * int(array.dtype.itemsize)
+
+
+def _read(data: Any, where: tuple[Any, ...]) -> npt.NDArray[Any]:
+    """Return a part of an array.
+
+    Raises
+    ------
+    InputError
+        If what holds it cannot be read (any more).
+    """
+    try:
+        return np.asarray(data[where])
+    except Exception as error:  # of a file, a server, a chunk's codec: there is nothing a lazy array does not raise
+        if is_shortage(error):
+            raise
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing more is known'}"
+        raise InputError(
+            f"the image could not be read ({reason[:300]}): see that its file is where it was, and click again"
+        ) from error
 
 
 def _arrays(data: Any) -> list[tuple[Any, int | None, int | None]]:

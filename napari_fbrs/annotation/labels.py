@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +32,24 @@ class LabelStore(Protocol):
 
     def write(self, indices: Indices, values: Values) -> None:
         """Set single pixels, given one index array an axis."""
+
+
+def empty_labels(shape: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Return a label image without objects.
+
+    Raises
+    ------
+    InputError
+        If there is not as much memory.
+    """
+    try:
+        return np.zeros(tuple(shape), dtype=np.int32)
+    except MemoryError as error:
+        extent, needed = " x ".join(map(str, shape)), 4 * math.prod(map(int, shape)) / 2**30
+        raise InputError(
+            f"labels of {extent} pixels need {needed:.0f} GB, more than there is: open a part of the image, or a "
+            "coarser level of it, as a layer of its own"
+        ) from error
 
 
 class ArrayLabels:
@@ -66,10 +85,10 @@ class SparseLabels:
     """
 
     dtype = np.dtype(np.int32)
-    stamp: object | None = None
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(shape)
+        self.stamp: object | None = object()
         self._planes: dict[tuple[int, ...], Values] = {}
 
     def read(self, index: tuple[Any, ...]) -> Values:
@@ -94,6 +113,7 @@ class SparseLabels:
             if position not in self._planes:
                 self._planes[position] = np.zeros(self.shape[-2:], dtype=self.dtype)
             self._planes[position][rows[chosen], columns[chosen]] = values[chosen]
+        self.stamp = object()
 
     def _pixels(self, leading: Indices, within: Indices) -> Values:
         rows, columns = within

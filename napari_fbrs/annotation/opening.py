@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_fbrs.annotation.image import Image
-from napari_fbrs.annotation.image_file import READABLE, read_image
+from napari_fbrs.annotation.image_file import READABLE, read_levels
 from napari_fbrs.errors import InputError
 
 ZARR_SUFFIX = ".zarr"
@@ -40,8 +40,8 @@ def open_image(path: Path | str) -> Image:
     Parameters
     ----------
     path : Path or str
-        PNG, JPEG or TIFF, which are read as a whole; or a folder with a zarr array or an OME-Zarr image (the finest of
-        its levels), of which planes are read when they are needed.
+        PNG, JPEG or TIFF, which are read as a whole; or a folder with a zarr array or an OME-Zarr image, of which
+        planes are read when they are needed.
 
     Raises
     ------
@@ -50,14 +50,16 @@ def open_image(path: Path | str) -> Image:
     """
     path = Path(path)
     if is_zarr(path):
-        array, _ = open_zarr(path)
-        return Image(array)
-    pixels, rgb = read_image(path)
-    return Image(pixels, rgb=rgb)
+        levels, _ = open_zarr(path)
+        return Image(levels[0], coarser=levels[1:])
+    levels, rgb = read_levels(path)
+    return Image(levels[0], rgb=rgb, coarser=levels[1:])
 
 
-def open_zarr(path: Path) -> tuple[Any, Mapping[str, Any]]:
-    """Return the array in a zarr folder, and what OME-Zarr says of it, which is nothing where it is a plain array.
+def open_zarr(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
+    """Return the levels of an OME-Zarr image, the finest first, and what is said of that one.
+
+    Of a plain array there is one, and nothing is said.
 
     Raises
     ------
@@ -71,8 +73,8 @@ def open_zarr(path: Path) -> tuple[Any, Mapping[str, Any]]:
     try:
         found = zarr.open(str(path), mode="r")
         about = {} if isinstance(found, zarr.Array) else _multiscale(dict(found.attrs), path)
-        array = found if isinstance(found, zarr.Array) else found[about["path"]]
-        codecs = (*_codecs(array),)
+        levels = [found] if isinstance(found, zarr.Array) else [found[inside] for inside in about["paths"]]
+        codecs = [codec for level in levels for codec in _codecs(level)]
     except InputError:
         raise
     except MemoryError as error:
@@ -81,24 +83,26 @@ def open_zarr(path: Path) -> tuple[Any, Mapping[str, Any]]:
         raise InputError(f"{path.name} is no zarr array that can be read: {type(error).__name__}: {error}") from error
     if any(_RUNS_CODE in codec.lower() for codec in codecs):
         raise InputError(f"{path.name} is stored as Python's pickles, which could run anything: write it without them")
-    if not isinstance(array, zarr.Array) or array.dtype.kind not in "buif" or array.ndim < 2 or 0 in array.shape:
-        raise InputError(f"{path.name} holds no image: an array of numbers in at least 2 dimensions is needed")
-    return array, about
+    for level in levels:
+        if not isinstance(level, zarr.Array) or level.dtype.kind not in "buif" or level.ndim < 2 or 0 in level.shape:
+            raise InputError(f"{path.name} holds no image: an array of numbers in at least 2 dimensions is needed")
+    return levels, about
 
 
 def _multiscale(attributes: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """Return what OME-Zarr says of the finest level of an image: its path in the group, names of axes, and scale."""
+    """Return the paths of an OME-Zarr image's levels in the group, names of axes, and the scale of the finest."""
     found = (attributes.get("ome") or attributes).get("multiscales")
     if not found:
         raise InputError(f"{path.name} is a zarr group without an OME-Zarr image: name the array in it")
     multiscale, level = found[0], found[0]["datasets"][0]
-    inside = PurePosixPath(str(level["path"]))
-    if inside.is_absolute() or ".." in inside.parts:
-        raise InputError(f"{path.name} names an array outside its folder, {inside}")
+    paths = [PurePosixPath(str(dataset["path"])) for dataset in multiscale["datasets"]]
+    for inside in paths:
+        if inside.is_absolute() or ".." in inside.parts:
+            raise InputError(f"{path.name} names an array outside its folder, {inside}")
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscale.get("axes", ())]
     scales = [change["scale"] for change in level.get("coordinateTransformations", ()) if change["type"] == "scale"]
     return {
-        "path": str(inside),
+        "paths": [str(inside) for inside in paths],
         "axes": [str(axis["name"]) for axis in axes],
         "units": [str(axis.get("unit", "")) for axis in axes],
         "scale": [float(size) for size in scales[0]] if scales else [],

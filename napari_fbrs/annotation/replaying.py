@@ -256,8 +256,8 @@ def shown_image(record: Record, image: Image) -> Image:
     if channels is None:
         return image
     if channels.axis is not None:
-        return Image(channels.of(image.data))
-    for composite in _split(image.data, record.image.shape, len(channels.shown)):
+        return image.of_channels(channels)
+    for composite in _split(image, record.image.shape, len(channels.shown)):
         if fingerprint(composite) == record.image.fingerprint:
             return composite
     raise InputError(
@@ -266,12 +266,15 @@ def shown_image(record: Record, image: Image) -> Image:
     )
 
 
-def _split(pixels: npt.NDArray[Any], shape: tuple[int, ...], count: int) -> Iterator[Image]:
+def _split(image: Image, shape: tuple[int, ...], count: int) -> Iterator[Image]:
     """Yield the images of a shape that a file's channels make, as colours in any order; napari makes them layers."""
-    for axis, extent in enumerate(pixels.shape):
-        if pixels.shape[:axis] + pixels.shape[axis + 1 :] == shape and extent <= _MOST_CHANNELS:
-            parts = np.moveaxis(pixels, axis, 0)
-            yield from (Image(Composite([parts[i] for i in order])) for order in permutations(range(extent), count))
+    whole = tuple(image.data.shape)
+    for axis, extent in enumerate(whole):
+        if whole[:axis] + whole[axis + 1 :] == shape and extent <= _MOST_CHANNELS:
+            levels = [np.moveaxis(level, axis, 0) for level in (image.data, *image.coarser)]
+            for order in permutations(range(extent), count):
+                finest, *coarser = (Composite([parts[i] for i in order]) for parts in levels)
+                yield Image(finest, coarser=coarser)
 
 
 def check_image(record: Record, image: Image, *, anyway: bool = False) -> None:

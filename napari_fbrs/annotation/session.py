@@ -25,6 +25,7 @@ from napari_fbrs.annotation.labels import (
     LabelStore,
     PlaneMask,
     Values,
+    empty_labels,
     mask_change,
 )
 from napari_fbrs.annotation.reconcile import Edit
@@ -137,7 +138,7 @@ class Session:
         first_object: int = 1,
     ) -> None:
         self.image = image if isinstance(image, Image) else Image(image)
-        self.labels = labels or ArrayLabels(np.zeros(self.image.shape, dtype=np.int32))
+        self.labels = labels or ArrayLabels(empty_labels(self.image.shape))
         self.history = History()
         self.object = first_object
         self.threshold = 0.5  # of places not clicked on yet

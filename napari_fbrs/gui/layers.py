@@ -12,7 +12,7 @@ from napari.layers import Labels, Layer, Points
 from napari.utils.colormaps.standardize_color import transform_color
 from napari.utils.events import Event
 
-from napari_fbrs.annotation.labels import Indices, LabelChange, Values
+from napari_fbrs.annotation.labels import Indices, LabelChange, Values, empty_labels
 from napari_fbrs.annotation.reconcile import Point
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.picture import Picture
@@ -44,7 +44,7 @@ def new_points(image: Picture, *, positive: bool) -> Points:
 def new_labels(image: Picture) -> Labels:
     """Return an empty Labels layer for masks."""
     return Labels(
-        np.zeros(image.shape, dtype=np.int32),
+        empty_labels(image.shape),
         name=f"{image.name} objects",
         metadata={NEW: True},
         opacity=0.5,

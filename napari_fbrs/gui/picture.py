@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -76,22 +78,23 @@ class Picture:
         shape = image_shape(self.layer)
         return shape if self.axis is None else (*shape[: self.axis], 1, *shape[self.axis + 1 :])
 
-    @property
-    def sources(self) -> list[tuple[Any, int | None, int | None]]:
-        """The array, and the axis and number of the channel in it, of each colour."""
-        if self.axis is not None:
-            return [(level_0(self.layer), self.axis, channel) for channel in self.channels]
-        return [(level_0(layer), None, None) for layer in (self.layer, *self.others)]
-
     def image(self) -> AnnotatedImage:
         """Return it as an image whose planes are read when they are needed."""
-        parts = [data if axis is None else Channel(data, axis, at or 0) for data, axis, at in self.sources]
-        return AnnotatedImage(Composite(parts) if len(parts) > 1 else parts[0], rgb=self.rgb)
+        alike = takewhile(lambda arrays: len({array.shape for array in arrays}) == 1, self._levels())
+        finest, *coarser = (Composite(arrays) if len(arrays) > 1 else arrays[0] for arrays in alike)
+        return AnnotatedImage(finest, rgb=self.rgb, coarser=coarser)
 
     def grey(self) -> Any:
         """Return the array, of this shape, whose intensities are measured: the first channel."""
-        data, axis, channel = self.sources[0]
-        return data if axis is None else Channel(data, axis, channel or 0)
+        return next(self._levels())[0]
+
+    def _levels(self) -> Iterator[list[Any]]:
+        """Yield the array of each colour, at full resolution and at the coarser levels that all of them have."""
+        if self.axis is None:
+            yield from map(list, zip(*(levels(layer) for layer in (self.layer, *self.others)), strict=False))
+            return
+        for data in levels(self.layer):
+            yield [Channel(data, self.axis, channel) for channel in self.channels]
 
     def limits(self) -> Limits | None:
         """Return the intensities that are displayed as black and white, of each channel; None for colours."""
@@ -146,9 +149,14 @@ class Picture:
         return moved
 
 
+def levels(image: Image) -> Sequence[Any]:
+    """Return an image layer's data at full resolution, and its coarser levels if it has them."""
+    return image.data if image.multiscale else [image.data]
+
+
 def level_0(image: Image) -> Any:
     """Return an image layer's data at full resolution."""
-    return image.data[0] if image.multiscale else image.data
+    return levels(image)[0]
 
 
 def image_shape(image: Image) -> tuple[int, ...]:

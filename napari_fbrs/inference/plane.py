@@ -75,16 +75,19 @@ class Plane:
 
     Parameters
     ----------
-    pixels : ndarray, shape (H, W), (H, W, 3) or (H, W, 4)
+    pixels : array_like, shape (H, W), (H, W, 3) or (H, W, 4)
         Grey, RGB or RGBA; never copied and never written to. With limits of its own for each of them, two or three
-        channels: red, green, blue.
+        channels: red, green, blue. What is no ndarray is read in parts, by two slices.
     limits : tuple of float
         Intensities shown as 0 and 1, of all pixels or of one channel after the other; what lies outside is clipped,
         NaN is 0.
+    coarser : tuple of array_like, optional
+        The same pixels with fewer rows and columns, each coarser than the one before: the levels of a pyramid.
     """
 
-    pixels: npt.NDArray[Any]
+    pixels: Any
     limits: Limits
+    coarser: tuple[Any, ...] = ()
     token: object = field(default_factory=object, repr=False)
 
     @property
@@ -96,7 +99,8 @@ class Plane:
         """Return a crop brought to a size.
 
         Interpolated bilinearly, corners on corners, as published; from twice the size on, averaged over areas
-        instead, since bilinear interpolation would skip pixels.
+        instead, since bilinear interpolation would skip pixels. Of a pyramid, the coarsest level that has as many
+        pixels as wanted is read.
 
         Parameters
         ----------
@@ -110,7 +114,10 @@ class Plane:
         ndarray of float32, shape (3, rows, columns)
             RGB in [0, 1].
         """
-        pixels = self.pixels[crop.slices]
+        level = self._level(crop, size)
+        if level is not None:
+            return self._sampled(level, crop, size)
+        pixels = np.asarray(self.pixels[crop.slices])
         ratio = max(crop.shape[0] / size[0], crop.shape[1] / size[1])
         if ratio >= 2:
             # Where only one axis shrinks that much the other is left to the interpolation below.
@@ -121,6 +128,30 @@ class Plane:
         # Float rounding in the interpolation may step over the ends.
         resized: npt.NDArray[np.float32] = resize(tensor, size)[0].clamp(0, 1).expand(3, -1, -1).numpy()
         return resized
+
+    def _level(self, crop: Crop, size: tuple[int, int]) -> Any | None:
+        """Return the coarsest level that has as many pixels of a crop as wanted; None for the finest."""
+        wanted = [count * extent / had for count, extent, had in zip(size, self.shape, crop.shape, strict=True)]
+        enough = [pixels for pixels in self.coarser if all(np.greater_equal(pixels.shape[:2], wanted))]
+        return min(enough, key=lambda pixels: math.prod(pixels.shape[:2])) if enough else None
+
+    def _sampled(self, level: Any, crop: Crop, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """Return a crop of a coarser level, interpolated bilinearly at the places where the finest is."""
+        starts = crop.row_min, crop.column_min
+        places, read = [], []
+        for start, had, extent, count, wanted in zip(
+            starts, crop.shape, self.shape, level.shape[:2], size, strict=True
+        ):
+            # Pixels are areas: the first one of each level begins at 0.
+            at = (start + np.linspace(0, had - 1, wanted) + 0.5) * count / extent - 0.5
+            first, last = max(0, math.floor(at[0])), min(count, math.floor(at[-1]) + 2)
+            places.append(at - first)
+            read.append(slice(first, last))
+        pixels = np.asarray(level[tuple(read)])
+        smaller = [max(1, n // max(1, n // wanted)) for n, wanted in zip(pixels.shape[:2], size, strict=True)]
+        places = [(at + 0.5) * n / m - 0.5 for at, n, m in zip(places, smaller, pixels.shape[:2], strict=True)]
+        pixels = _interpolated(self._averaged(pixels, (smaller[0], smaller[1])), places[0], places[1])
+        return np.ascontiguousarray(np.broadcast_to(pixels.transpose(2, 0, 1), (_COLOURS, *size)))
 
     def _normalised(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return (rows, columns, 1 or 3) between 0 and 1; alpha shows the colour over black, as napari does."""
@@ -144,6 +175,19 @@ class Plane:
             heights = np.diff(edges).astype(np.float32)[:, None, None]
             strips.append(np.add.reduceat(strip, edges[:-1] - edges[0], axis=0) / heights)
         return np.concatenate(strips)
+
+
+def _interpolated(
+    pixels: npt.NDArray[np.float32], rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Return pixels, shape (H, W, channels), between their middles; those at the border go on outside it."""
+    for axis, at in enumerate((rows, columns)):
+        at = np.clip(at, 0, pixels.shape[axis] - 1)
+        before = np.floor(at).astype(np.intp)
+        after = np.minimum(before + 1, pixels.shape[axis] - 1)
+        weight = np.expand_dims((at - before).astype(np.float32), (1, 2) if axis == 0 else (0, 2))
+        pixels = pixels.take(before, axis) * (1 - weight) + pixels.take(after, axis) * weight
+    return pixels
 
 
 def _normalised(pixels: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.float32]:

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
+from napari_fbrs import Click, Predictor, Session, load_model
+from napari_fbrs.annotation import image as image_module
 from napari_fbrs.annotation.image import Channel, Channels, Composite, Image, PlaneIndex, channels_of
+from napari_fbrs.annotation.labels import SparseLabels
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
 
@@ -183,3 +187,97 @@ def test_which_channels_an_image_is_made_of_is_known_and_made_again():
     for axis, shown in ((None, (0, 1)), (4, (0,)), (1, (4,))):
         with pytest.raises(InputError, match="no channels"):
             Channels(axis, shown).of(data)
+
+
+class Pixels:
+    """A level of a pyramid of four planes of which all pixels can be computed: a bright disc on a dark ground."""
+
+    def __init__(self, side: int, factor: int, *, colours: int = 0) -> None:
+        self.shape: tuple[int, ...] = (4, side // factor, side // factor) + (colours,) * bool(colours)
+        self.ndim, self.dtype, self.factor, self.colours = len(self.shape), np.dtype(np.uint8), factor, colours
+        self.read: list[tuple[int, ...]] = []
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
+        plane, rows, columns = (
+            np.arange(n)[at] if isinstance(at, slice) else at for at, n in zip(index, self.shape, strict=False)
+        )
+        assert isinstance(plane, int)
+        middle = (np.add.outer(rows, 0) + 0.5) * self.factor, (np.asarray(columns) + 0.5) * self.factor
+        disc = np.hypot(middle[0][:, None] - CENTRE[0], middle[1][None] - CENTRE[1]) <= RADIUS
+        part = np.where(disc, 60 + 40 * plane, 10).astype(np.uint8)
+        self.read.append(part.shape)
+        return np.stack([part] * self.colours, axis=-1) if self.colours else part
+
+
+SIDE, CENTRE, RADIUS = 16384, (10011, 9007), 70
+
+
+@pytest.mark.parametrize("colours", [0, 3])
+def test_of_a_large_pyramid_only_what_is_looked_at_is_read(colours):
+    levels = [Pixels(SIDE, factor, colours=colours) for factor in (1, 2, 4, 8, 16, 32)]
+    image = Image(levels[0], rgb=bool(colours), coarser=levels[1:])
+    session = Session(image, Predictor(load_model(device="cpu")), labels=SparseLabels(image.shape))
+    session.warm_up(session.place((2,)).plane, None if colours else (0, 255))
+    session.add(session.place((2,)), [Click(*CENTRE)], None if colours else (0, 255))
+    session.update(session.place((2,)))
+    mask = session.labels.read((2, slice(9900, 10120), slice(8900, 9120))) == 1
+    truth = np.hypot(*(np.ogrid[9900:10120, 8900:9120][i] - CENTRE[i] for i in (0, 1))) <= RADIUS
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.8
+    assert sum(np.prod(shape) for level in levels for shape in level.read) < 5_000_000
+    session.add(session.place((2,)), [Click(CENTRE[0] + 30, CENTRE[1])], None if colours else (0, 255))
+    session.update(session.place((2,)))
+    assert session.labels.read((2, *CENTRE)) == 1
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (0, 2), (2, 0)])
+def test_planes_of_a_pyramid_lie_where_those_of_its_finest_level_do(monkeypatch, axes):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (6, 20, 30)).astype(np.uint8)
+    fine = coarse.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    index = PlaneIndex((7,), axes)
+    whole = Image(fine).plane(index, (0, 255))
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    parts = Image(fine, coarser=[coarse]).plane(index, (0, 255))
+    assert parts.shape == whole.shape
+    crop = Crop(2, 9, 3, 10)
+    np.testing.assert_array_equal(parts.read(crop, (20, 20)), whole.read(crop, (20, 20)))
+    half = (whole.shape[0] // 2, whole.shape[1] // 2)
+    expected = np.asarray(whole.pixels)[::2, ::2] / 255
+    inner = np.s_[1:-1, 1:-1]
+    read = parts.read(Crop.whole(whole.shape), half)[0]
+    at = np.linspace(0, whole.shape[0] - 1, half[0]) / 2 - 0.25, np.linspace(0, whole.shape[1] - 1, half[1]) / 2 - 0.25
+    np.testing.assert_allclose(
+        read[inner], ndimage.map_coordinates(expected, np.meshgrid(*at, indexing="ij"), order=1)[inner], atol=1e-5
+    )
+
+
+def test_channels_of_a_pyramid(monkeypatch):
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    fine = np.random.default_rng(0).integers(0, 255, (3, 40, 40)).astype(np.uint8)
+    image = Image(fine, coarser=[fine[:, ::2, ::2]])
+    for channels in (Channels(0, (2,)), Channels(0, (2, 0))):
+        chosen = image.of_channels(channels)
+        assert [level.shape for level in chosen.coarser] == [(1, 20, 20)]
+        plane = chosen.plane(PlaneIndex((0,)).resolved(3))
+        whole = Image(channels.of(fine)).plane(PlaneIndex((0,)).resolved(3))
+        assert (plane.shape, len(plane.coarser)) == ((40, 40), 1)
+        np.testing.assert_allclose(plane.limits, whole.limits, atol=10)  # of the coarsest level
+        assert plane.read(Crop.whole((40, 40)), (20, 20)).shape == (3, 20, 20)
+
+
+@pytest.mark.parametrize("shape", [(3, 41, 20), (40, 40), (3, 0, 20)])
+def test_levels_that_are_none(shape):
+    with pytest.raises(InputError, match="no coarser level"):
+        Image(np.zeros((3, 40, 40), np.uint8), coarser=[np.zeros(shape, np.uint8)])
+
+
+def test_a_level_that_cannot_be_read_says_so(monkeypatch):
+    class Gone(Lazy):
+        def __getitem__(self, index: object) -> np.ndarray:
+            raise OSError("share is gone")
+
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    fine = np.zeros((40, 40), np.uint8)
+    plane = Image(fine, coarser=[Gone(fine[::2, ::2])]).plane(PlaneIndex().resolved(2), (0, 255))
+    with pytest.raises(InputError, match=r"could not be read .*share is gone"):
+        plane.read(Crop.whole((40, 40)), (10, 10))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_fbrs.annotation.image import PlaneIndex
@@ -59,6 +60,37 @@ def test_the_finest_level_of_an_ome_zarr_image(tmp_path):
     known = known_of_image(path, 3)
     assert (known["axes"], known["scale"], known["units"]) == (list("zyx"), [2.0, 0.5, 0.5], ["micrometer"] * 3)
     assert known_of_image(path, 2) == {}
+
+
+def test_the_levels_of_an_ome_zarr_image(tmp_path):
+    path = group(tmp_path / "image.ome.zarr")
+    folder = zarr.open_group(str(path), mode="r+")
+    folder.create_array("1", data=STACK[:, ::2, ::2])
+    multiscale = dict(folder.attrs["multiscales"][0])
+    multiscale["datasets"] = [*multiscale["datasets"], {"path": "1"}]
+    folder.attrs["multiscales"] = [multiscale]
+    image = open_image(path)
+    np.testing.assert_array_equal(image.data[:], STACK)
+    assert [level.shape for level in image.coarser] == [(3, 4, 5)]
+    multiscale["datasets"][1] = {"path": "2"}
+    folder.attrs["multiscales"] = [multiscale]
+    with pytest.raises(InputError, match=r"image\.ome\.zarr is no zarr array that can be read"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_the_levels_of_a_tiff(tmp_path, colours):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3) if colours else (64, 96)).astype(np.uint8)
+    told = {"photometric": "rgb" if colours else "minisblack"}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels, subifds=2, **told)
+        for n in (2, 4):
+            file.write(pixels[::n, ::n], subfiletype=1, **told)
+    image = open_image(tmp_path / "a.tif")
+    assert (image.shape, image.rgb) == ((64, 96), colours)
+    np.testing.assert_array_equal(image.data, pixels)
+    for n, level in zip((2, 4), image.coarser, strict=True):
+        np.testing.assert_array_equal(level, pixels[::n, ::n])
 
 
 @pytest.mark.parametrize("inside", ["../other.zarr", "/etc", "a/../../b"])

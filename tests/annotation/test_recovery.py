@@ -258,6 +258,24 @@ def test_a_damaged_journal_changes_nothing(entry, message):
     assert session.refinement(session.place((0,))) == Refinement()
 
 
+def test_large_images_are_told_apart_by_their_middle():
+    class Huge:
+        shape, ndim, dtype = (5, 50_000, 70_000), 3, np.dtype(np.uint8)
+
+        def __init__(self, at: tuple[int, int]) -> None:
+            self.at = at
+
+        def __getitem__(self, index):
+            z, rows, columns = index
+            assert z == 2
+            assert rows.stop - rows.start == columns.stop - columns.start == 1024
+            return np.add.outer(np.arange(rows.start, rows.stop) * self.at[0], np.arange(columns.start, columns.stop))
+
+    first, same, other = (header(Image(Huge(at)), name="") for at in ((1, 2), (1, 2), (3, 2)))
+    assert belongs(first, same)
+    assert not belongs(first, other)
+
+
 def test_exported_work_is_not_unsaved_until_it_changes(tmp_path):
     session = session_on()
     recorder = recorder_of(session, tmp_path)

@@ -7,8 +7,12 @@ import threading
 import numpy as np
 import pytest
 
+from napari_fbrs.annotation import image as image_module
+from napari_fbrs.annotation import recovery
 from napari_fbrs.annotation.image import Image, PlaneIndex
 from napari_fbrs.clicks import Click
+from napari_fbrs.gui.picture import Picture
+from napari_fbrs.inference.plane import Crop
 
 PLANES = (40, 80, 100)
 
@@ -122,6 +126,50 @@ def test_a_pyramid_is_looked_at_in_full_resolution(bench, discs):
     np.testing.assert_array_equal(bench.labels == 1, discs.mask((400, 500), list(discs.calls[-1])))
     at = discs.calls[-1][0].pixel
     assert np.hypot(at[0] - 200, at[1] - 250) <= 2
+
+
+def test_of_a_large_pyramid_no_level_is_read_as_a_whole(bench, discs, monkeypatch):
+    monkeypatch.setattr(image_module, "LARGE", 10_000)
+    monkeypatch.setattr(recovery, "LARGE", 10_000)
+    monkeypatch.setattr(recovery, "_MIDDLE", 32)
+    rng = np.random.default_rng(0)
+    levels = [Watched(rng.integers(0, 255, (400 // n, 500 // n)).astype(np.uint8)) for n in (1, 2, 4)]
+    bench.add_image(levels, multiscale=True, contrast_limits=(0, 255))
+    bench.wait(lambda: levels[2].reads)  # napari shows it
+    for level in levels:
+        level.forget()
+    bench.start()
+    bench.click(200, 250)
+    bench.settle()
+    plane = discs.planes[-1]
+    assert [level.shape for level in plane.coarser] == [(200, 250), (100, 125)]
+    assert (400, 500) not in levels[0].reads
+    np.testing.assert_array_equal(bench.labels == 1, discs.mask((400, 500), list(discs.calls[-1])))
+    levels[0].forget()
+    np.testing.assert_allclose(plane.read(Crop.whole((400, 500)), (50, 50)).mean(), 0.5, atol=0.02)
+    assert levels[0].reads == []
+    plane.read(Crop(100, 149, 200, 259), (50, 60))
+    assert levels[0].reads == [(50, 60)]
+
+
+def test_pyramids_shown_together_share_the_levels_that_they_share(bench):
+    first, second = (
+        bench.viewer.add_image([np.full((400 // n, 400 // n), 7, np.uint8) for n in factors], multiscale=True)
+        for factors in ((1, 2, 4, 8), (1, 2, 5, 10))
+    )
+    image = Picture(first, others=(second,)).image()
+    assert [level.shape for level in (image.data, *image.coarser)] == [(400, 400), (200, 200)]
+    assert [level.shape for level in Picture(first).image().coarser] == [(200, 200), (100, 100), (50, 50)]
+
+
+def test_labels_that_do_not_fit_into_memory(bench, discs):
+    levels = [np.broadcast_to(np.uint8(3), (2**n, 2**n)) for n in range(24, 8, -1)]
+    bench.add_image(levels, multiscale=True, contrast_limits=(0, 255))
+    with bench.refusal("labels of 16777216 x 16777216 pixels need 1048576 GB"):
+        bench.widget.start_button.click()
+        bench.wait(bench.widget.start_button.isEnabled)
+    assert bench.widget.annotator is None
+    assert len(bench.viewer.layers) == 1
 
 
 def test_labels_just_made_are_not_looked_through(bench, discs, monkeypatch):

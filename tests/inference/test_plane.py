@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference import plane as plane_module
-from napari_fbrs.inference.plane import Crop, default_limits, make_plane
+from napari_fbrs.inference.plane import Crop, Plane, default_limits, make_plane
 
 
 def read(
@@ -189,6 +189,87 @@ def test_a_mean_lies_between_the_extremes(rows: int, columns: int, to_rows: int,
     assert result.shape == (3, to_rows, to_columns)
     assert image.min() - 1e-3 <= result.min()
     assert result.max() <= image.max() + 1e-3
+
+
+class Level:
+    """A level of a pyramid that cannot be taken as a whole, and notes what is read of it."""
+
+    def __init__(self, pixels: npt.NDArray[Any]) -> None:
+        self._pixels, self.shape, self.ndim, self.dtype = pixels, pixels.shape, pixels.ndim, pixels.dtype
+        self.read: list[tuple[int, ...]] = []
+
+    def __getitem__(self, within: tuple[slice, slice]) -> npt.NDArray[Any]:
+        part = self._pixels[within]
+        self.read.append(part.shape)
+        return part
+
+
+def pyramid(pixels: npt.NDArray[Any], *factors: int) -> tuple[Plane, list[Level]]:
+    """Return a plane whose levels are means of squares, and the levels."""
+    levels = [Level(pixels)]
+    for n in factors:
+        rows, columns = (extent // n for extent in pixels.shape[:2])
+        squares = pixels[: rows * n, : columns * n].reshape(rows, n, columns, n, *pixels.shape[2:])
+        levels.append(Level(squares.mean(axis=(1, 3)).astype(pixels.dtype)))
+    return Plane(levels[0], (0.0, 1.0), tuple(levels[1:])), levels
+
+
+def ramp(rows: int, columns: int) -> npt.NDArray[np.float32]:
+    return np.add.outer(np.linspace(0.1, 0.4, rows), np.linspace(0, 0.5, columns)).astype(np.float32)
+
+
+@given(st.data())
+def test_every_level_of_a_pyramid_shows_the_same(data: st.DataObject):
+    image = ramp(192, 256)
+    plane, _ = pyramid(image, 2, 4, 16)
+    row, column = data.draw(st.integers(20, 80)), data.draw(st.integers(20, 120))
+    crop = Crop(row, row + data.draw(st.integers(0, 80)), column, column + data.draw(st.integers(0, 100)))
+    size = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    # Corners on corners at every level: a ramp is the same ramp wherever it is averaged, up to half a mean's width.
+    places = [np.linspace(0, n - 1, wanted) for n, wanted in zip(crop.shape, size, strict=True)]
+    exact = image[crop.slices][np.round(places[0]).astype(int)][:, np.round(places[1]).astype(int)]
+    steps = [n / wanted for n, wanted in zip(crop.shape, size, strict=True)]
+    tolerance = 0.3 / 191 * max(1.0, steps[0]) + 0.5 / 255 * max(1.0, steps[1])
+    np.testing.assert_allclose(plane.read(crop, size)[0], exact, atol=tolerance)
+
+
+def test_a_ramp_read_from_a_coarser_level_is_not_shifted():
+    image = ramp(192, 256)
+    plane, levels = pyramid(image, 2, 4)
+    crop = Crop(40, 139, 61, 160)
+    read = plane.read(crop, (20, 20))
+    assert [len(level.read) for level in levels] == [0, 0, 1]
+    assert np.prod(levels[2].read[0]) <= 27 * 27
+    np.testing.assert_allclose(
+        read[1], image[crop.slices][np.ix_(*[np.linspace(0, 99, 20).round().astype(int)] * 2)], atol=2e-3
+    )
+
+
+def test_the_coarsest_level_that_has_enough_pixels_is_read():
+    plane, levels = pyramid(np.random.default_rng(0).random((512, 512, 3)).astype(np.float32), 2, 8)
+    whole = Crop.whole(plane.shape)
+    for size, expected in (
+        ((400, 400), 0),
+        ((256, 256), 1),
+        ((65, 65), 1),
+        ((64, 64), 2),
+        ((10, 10), 2),
+        ((600, 64), 0),
+    ):
+        for level in levels:
+            level.read.clear()
+        read = plane.read(whole, size)
+        assert [len(level.read) for level in levels] == [int(number == expected) for number in range(3)]
+        assert read.shape == (3, *size)
+        assert read.dtype == np.float32
+        assert read.flags.c_contiguous
+
+
+def test_what_a_pyramid_shows_is_averaged_where_its_levels_are_far_apart():
+    stripes = np.zeros((1024, 1024), np.float32)
+    stripes[::2] = 1
+    plane = Plane(Level(np.repeat(np.repeat(stripes, 2, 0), 2, 1)), (0.0, 1.0), (Level(stripes),))
+    np.testing.assert_allclose(plane.read(Crop.whole(plane.shape), (64, 64)), 0.5, atol=1e-6)
 
 
 def test_a_crop_is_read_on_its_own():
