@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from napari_fbrs.annotation.segmenting import segment
     from napari_fbrs.annotation.session import Session
     from napari_fbrs.batching.running import batch
-    from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+    from napari_fbrs.inference.prediction import Prediction
+    from napari_fbrs.inference.predictor import Predictor
+    from napari_fbrs.inference.settings import PredictorSettings
     from napari_fbrs.models.zoo import load_model
     from napari_fbrs.strokes import Stroke
 
@@ -39,9 +41,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what needs torch, which takes seconds, only when it is asked for."""
     rooms = {
-        "Prediction": "napari_fbrs.inference.predictor",
+        "Prediction": "napari_fbrs.inference.prediction",
         "Predictor": "napari_fbrs.inference.predictor",
-        "PredictorSettings": "napari_fbrs.inference.predictor",
+        "PredictorSettings": "napari_fbrs.inference.settings",
         "Session": "napari_fbrs.annotation.session",
         "Stroke": "napari_fbrs.strokes",
         "batch": "napari_fbrs.batching.running",

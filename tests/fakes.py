@@ -14,7 +14,8 @@ from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError
 from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
-from napari_fbrs.inference.predictor import Method, Prediction, PredictorSettings, State
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.settings import Method, PredictorSettings
 from napari_fbrs.inference.zoom import bounding_box
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.network import Cut, Features, InteractiveNetwork, modulate

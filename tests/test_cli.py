@@ -19,7 +19,7 @@ from napari_fbrs.annotation.image_file import read_image, write_png
 from napari_fbrs.annotation.recovery import Recorder, header
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click
-from napari_fbrs.inference.predictor import MODES
+from napari_fbrs.inference.settings import MODES
 from napari_fbrs.models import zoo
 from napari_fbrs.models.zoo import list_models, models_folder
 from napari_fbrs.samples import coins_truth

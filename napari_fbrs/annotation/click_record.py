@@ -30,7 +30,7 @@ from napari_fbrs.annotation.output import replacing
 from napari_fbrs.annotation.recovery import fingerprint
 from napari_fbrs.annotation.session import Seen, Session
 from napari_fbrs.errors import InputError
-from napari_fbrs.inference.predictor import Method
+from napari_fbrs.inference.settings import Method
 
 FORMAT, VERSION = "napari-fbrs click record", 1
 SUFFIX = ".clicks.json"

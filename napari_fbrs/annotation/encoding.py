@@ -21,7 +21,7 @@ from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import MODES, Method, PredictorSettings
+from napari_fbrs.inference.settings import MODES, Method, PredictorSettings
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.strokes import Stroke
 

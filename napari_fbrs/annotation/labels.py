@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import Method
+from napari_fbrs.inference.settings import Method
 from napari_fbrs.inference.zoom import bounding_box
 
 Indices = tuple[npt.NDArray[np.intp], ...]

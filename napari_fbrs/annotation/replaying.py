@@ -21,7 +21,8 @@ from napari_fbrs.annotation.output import check_may_write
 from napari_fbrs.annotation.recovery import fingerprint
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.errors import FBRSError, InputError, ModelFileError
-from napari_fbrs.inference.predictor import Method, Predictor
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import Method
 from napari_fbrs.models.checkpoint import Model, load_checkpoint
 from napari_fbrs.models.zoo import choose_device, find_fingerprint, find_model, models_folder
 

@@ -26,7 +26,8 @@ from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Limits
-from napari_fbrs.inference.predictor import DEFAULT_MODE, Predictor
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import DEFAULT_MODE
 from napari_fbrs.models import zoo
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.strokes import Stroke

@@ -36,7 +36,9 @@ from napari_fbrs.inference.contradictions import contradicted
 from napari_fbrs.inference.correction import corrected, state_from
 from napari_fbrs.inference.first_look import Expected
 from napari_fbrs.inference.plane import Crop, Limits, Plane
-from napari_fbrs.inference.predictor import Method, Prediction, Predictor, State
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import Method
 from napari_fbrs.inference.shortage import lighter_ones
 from napari_fbrs.inference.zoom import bounding_box
 

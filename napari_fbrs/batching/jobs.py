@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_fbrs.batching.seeds import Seeds
 from napari_fbrs.export.options import Options
-from napari_fbrs.inference.predictor import DEFAULT_MODE
+from napari_fbrs.inference.settings import DEFAULT_MODE
 
 
 @dataclass(frozen=True)

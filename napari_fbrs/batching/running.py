@@ -23,7 +23,7 @@ from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.export.formats import find_format
 from napari_fbrs.export.options import Options
 from napari_fbrs.export.writing import check_may_write, check_options
-from napari_fbrs.inference.predictor import DEFAULT_MODE, check_mode
+from napari_fbrs.inference.settings import DEFAULT_MODE, check_mode
 from napari_fbrs.models import zoo
 from napari_fbrs.models.checkpoint import fingerprint
 from napari_fbrs.processes import in_processes, torch_threads

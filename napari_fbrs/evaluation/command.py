@@ -28,7 +28,7 @@ from napari_fbrs.evaluation.report import Result, Row, as_dict, require_plots, t
 from napari_fbrs.evaluation.runner import Worker, run_all
 from napari_fbrs.evaluation.simulation import MAX_CLICKS, Run, replay
 from napari_fbrs.evaluation.worst import Case, page, worst
-from napari_fbrs.inference.predictor import DEFAULT_MODE, PredictorSettings
+from napari_fbrs.inference.settings import DEFAULT_MODE, PredictorSettings
 from napari_fbrs.processes import torch_threads
 from napari_fbrs.progress import Progress
 

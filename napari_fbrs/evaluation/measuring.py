@@ -16,7 +16,8 @@ from napari_fbrs.evaluation.mosaics import Mosaics
 from napari_fbrs.evaluation.objects import Dataset
 from napari_fbrs.evaluation.simulation import Subject
 from napari_fbrs.evaluation.subjects import Predicting, published_settings
-from napari_fbrs.inference.predictor import MODES, Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import MODES, PredictorSettings
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.zoo import load_model
 from napari_fbrs.processes import Cancelled

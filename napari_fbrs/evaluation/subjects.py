@@ -8,7 +8,8 @@ from typing import Protocol
 from napari_fbrs.clicks import Click
 from napari_fbrs.evaluation.simulation import THRESHOLD, Attempt, Mask
 from napari_fbrs.inference.plane import Plane
-from napari_fbrs.inference.predictor import Prediction, PredictorSettings, State
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.settings import PredictorSettings
 from napari_fbrs.inference.zoom import Zoom
 
 

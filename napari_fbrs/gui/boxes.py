@@ -25,7 +25,7 @@ from napari_fbrs.errors import InputError
 from napari_fbrs.gui.models import DownloadPanel, ModelBox
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.costs import measure_costs
-from napari_fbrs.inference.predictor import DEFAULT_MODE, MODES
+from napari_fbrs.inference.settings import DEFAULT_MODE, MODES
 from napari_fbrs.models.zoo import choose_device, load_model
 
 _TOOLTIP = Qt.ItemDataRole.ToolTipRole

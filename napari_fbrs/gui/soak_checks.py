@@ -22,7 +22,8 @@ from napari_fbrs.annotation.reconcile import point_of
 from napari_fbrs.annotation.recovery import restore
 from napari_fbrs.annotation.session import Seen, Session
 from napari_fbrs.gui.annotator import Annotator
-from napari_fbrs.inference.predictor import Method, Predictor
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import Method
 from napari_fbrs.strokes import Stroke
 
 _FILES, _STATUS = Path("/proc/self/fd"), Path("/proc/self/status")  # of Linux

@@ -43,7 +43,9 @@ from napari_fbrs.gui.recovery import Recovery
 from napari_fbrs.gui.settings import OTHER_SIGN, read_other_sign
 from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
-from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+from napari_fbrs.inference.prediction import Prediction
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.zoo import load_model
 

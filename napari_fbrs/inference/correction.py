@@ -16,7 +16,7 @@ from scipy import ndimage
 from napari_fbrs.clicks import Click
 from napari_fbrs.inference.optimizer import Variables
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import State
+from napari_fbrs.inference.prediction import State
 from napari_fbrs.inference.prior import FAINT, Implied, Prior
 
 Mask = npt.NDArray[np.bool_]

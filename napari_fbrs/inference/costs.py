@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.clicks import Click, ClickList
-from napari_fbrs.inference.predictor import MODES, Predictor
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import MODES
 from napari_fbrs.models.checkpoint import Model
 
 

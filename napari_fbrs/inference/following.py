@@ -30,7 +30,8 @@ from napari_fbrs.inference.lbfgs import minimise
 from napari_fbrs.inference.objective import regularisation
 from napari_fbrs.inference.optimizer import Variables
 from napari_fbrs.inference.plane import Crop, Plane
-from napari_fbrs.inference.predictor import Prediction, Predictor, State
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.inference.prior import FAINT, Prior
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.models.network import Features

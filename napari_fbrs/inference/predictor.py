@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,220 +17,25 @@ from torch import Tensor
 from napari_fbrs.clicks import Click, ClickList, network_points
 from napari_fbrs.errors import InputError, PredictionError
 from napari_fbrs.inference.cache import ByteCache
-from napari_fbrs.inference.contradictions import contradicted
 from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
 from napari_fbrs.inference.interruption import Interruptible, stop_if
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
-from napari_fbrs.inference.prior import Implied, Prior
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.prior import Prior
+from napari_fbrs.inference.settings import DEFAULT_MODE, MODES, Method, PredictorSettings, check_mode
 from napari_fbrs.inference.zoom import Zoom, bounding_box, resized_shape, stroke_to_crop, to_crop
-from napari_fbrs.models.checkpoint import Model, ModelSettings
+from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.models.memory import tells_shortage
-from napari_fbrs.models.network import Cut, Features, resize
+from napari_fbrs.models.network import Cut, Features
 from napari_fbrs.models.precision import fast_bfloat16
 from napari_fbrs.strokes import Stroke, outline, shown
 
-MODES = MappingProxyType(
-    {
-        "NoBRS": None,
-        "RGB-BRS": Cut.RGB,
-        "DistMap-BRS": Cut.MAPS,
-        "f-BRS-A": Cut.A,
-        "f-BRS-B": Cut.B,
-        "f-BRS-C": Cut.C,
-    }
-)
-DEFAULT_MODE = "f-BRS-B"
 _INPUT_CLICKS = 5  # the most clicks the network is shown in the modes that optimise its input (METHOD section 5)
 _CACHE_BYTES = 512 * 2**20
 _LOOKS_AT_ONCE = 4  # more would gain little, and take longer to be called off
 _LEAST_FOR_HALF = 32  # pixels; on images a pixel wide, oneDNN's bfloat16 convolutions read memory nobody has written
-
-
-@dataclass(frozen=True)
-class PredictorSettings:
-    """How a predictor looks at planes.
-
-    Parameters
-    ----------
-    zoom : Zoom or None
-        How crops are chosen from the second click on; None: always the whole plane.
-    input_size : int or None
-        Longer side, in pixels, that the whole plane is brought to before the network; None: left as it is.
-    flip : bool
-        Whether logits are averaged over the image and its mirror image.
-    first_look : bool
-        Whether the first clicks look at crops around themselves as well.
-    insist : bool
-        Whether the optimisation goes on while a pixel clicked is on the wrong side; as published, it stops once the
-        mask hardly changes.
-    local : bool
-        Whether the optimisation decodes the clicks' surroundings alone, where the mode and the network allow it, and
-        ends once the pixels clicked are right; as published, it decodes the map, and looks at the squares around the
-        clicks and at the mask.
-    network_clicks : int or None
-        How many clicks, the first ones, the network is shown in the modes that optimise; None: all. Later ones act
-        through the optimisation alone, on features that are there already.
-    half : bool
-        Whether features are computed in bfloat16, where the device is fast at it; all else stays in float32.
-    folded : bool
-        Whether batch norms are taken into the convolutions: the same to float rounding.
-    """
-
-    zoom: Zoom | None = field(default_factory=Zoom)
-    input_size: int | None = None
-    flip: bool = True
-    first_look: bool = False
-    insist: bool = False
-    local: bool = False
-    network_clicks: int | None = 8
-    half: bool = False
-    folded: bool = False
-
-    @classmethod
-    def of_model(cls, settings: ModelSettings) -> PredictorSettings:
-        """Return the settings that suit a model."""
-        zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
-        shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded"), True)
-        return cls(zoom=zoom, input_size=settings.target_size, **shipped)
-
-
-@dataclass(frozen=True)
-class Method:
-    """What decides a prediction besides the image and the clicks.
-
-    Parameters
-    ----------
-    model : str
-        The model's name, for people.
-    sha256 : str
-        Of the model's file, hexadecimal.
-    mode : str
-        A key of `MODES`.
-    settings : PredictorSettings
-        How planes are looked at.
-    """
-
-    model: str
-    sha256: str
-    mode: str
-    settings: PredictorSettings
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """What the next prediction of an object continues from; a value, never changed.
-
-    Parameters
-    ----------
-    crop : Crop or None
-        The part last zoomed in on; None before that.
-    variables : ndarray of float32 or None
-        Scales and biases of f-BRS; None before the first optimisation.
-    box : Crop or None
-        Bounding box of the mask; None when it is empty: the next prediction looks for the object anew.
-    prior : Prior or None
-        The mask so far, as the network is shown it; stays what it was from the last click shown to the network on.
-    expected : Expected or None
-        What is known of the object's size; for the first look at it.
-    seen : Crop or None
-        The part looked at last, which is what a bias of pixels belongs to.
-    implied : Implied or None
-        What a mask says that was there before the first click.
-    """
-
-    crop: Crop | None = None
-    variables: Variables | None = None
-    box: Crop | None = None
-    prior: Prior | None = None
-    expected: Expected | None = None
-    seen: Crop | None = None
-    implied: Implied | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The probability map after some clicks, and what the next prediction continues from.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the plane.
-    crop : Crop
-        The part that was looked at; the probability is 0 outside.
-    network_probability : ndarray of float32, shape of the network's input
-        Probabilities of the crop before they are brought back to its size.
-    clicks : tuple of Click
-        What was predicted from.
-    state : State
-        To be handed to the next prediction.
-    timings : mapping of str to float
-        Seconds by stage: read, embed, optimise, resize.
-    evaluations : tuple of Evaluation
-        Of the optimiser, in order; empty where it did not run.
-    """
-
-    shape: tuple[int, int]
-    crop: Crop
-    network_probability: npt.NDArray[np.float32]
-    clicks: tuple[Click, ...]
-    state: State
-    timings: dict[str, float] = field(default_factory=dict)
-    evaluations: tuple[Evaluation, ...] = ()
-    packed: tuple[float, npt.NDArray[np.uint8]] | None = None  # a threshold, and the crop's mask at it as bits
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held, in bytes."""
-        kept = [self.network_probability, self.state.variables, self.packed and self.packed[1]]
-        if self.state.prior is not None and self.state.prior.probability is not self.network_probability:
-            kept.append(self.state.prior.probability)
-        return sum(part.nbytes for part in kept if part is not None)
-
-    @property
-    def crop_probability(self) -> npt.NDArray[np.float32]:
-        """Probabilities in [0, 1] of the crop, in pixels of the plane; computed at each call."""
-        if self.network_probability.shape == self.crop.shape:
-            return self.network_probability.copy()
-        tensor = torch.from_numpy(self.network_probability)[None, None]
-        probability: npt.NDArray[np.float32] = resize(tensor, self.crop.shape)[0, 0].numpy()
-        return probability
-
-    @property
-    def probability(self) -> npt.NDArray[np.float32]:
-        """Probabilities in [0, 1] of the plane; computed at each call."""
-        probability = np.zeros(self.shape, dtype=np.float32)
-        probability[self.crop.slices] = self.crop_probability
-        return probability
-
-    def crop_mask(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
-        """Return which pixels of the crop have a probability above `threshold`."""
-        if self.packed is None or self.packed[0] != threshold:
-            return self.crop_probability > threshold
-        rows, columns = self.crop.shape
-        return np.unpackbits(self.packed[1], count=rows * columns).reshape(rows, columns).view(bool)
-
-    def mask(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
-        """Return which pixels of the plane have a probability above `threshold`."""
-        mask = np.zeros(self.shape, dtype=bool)
-        mask[self.crop.slices] = self.crop_mask(threshold)
-        return mask
-
-    def contradicted(self, mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-        """Return the positions, in `clicks`, of those that a mask of the crop contradicts."""
-        return contradicted(self.clicks, mask, self.crop)
-
-    @property
-    def unmet(self) -> tuple[int, ...]:
-        """Positions, in `clicks`, of those that the mask at 0.5 contradicts."""
-        return self.contradicted(self.crop_mask())
-
-
-def check_mode(mode: str) -> None:
-    """Raise `InputError` where no mode is called that."""
-    if mode not in MODES:
-        raise InputError(f"no mode is called {mode!r}; choose one of {', '.join(MODES)}")
 
 
 class Predictor:

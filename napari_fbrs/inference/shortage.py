@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from napari_fbrs.inference.predictor import Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 
 _LEAST_SIDE = 100  # pixels of the network's input, below which nothing would be made out
 _SMALLER = "what it looks at is shown to the network at half the size, which may cost detail"

@@ -16,7 +16,8 @@ from napari_fbrs.clicks import Click
 from napari_fbrs.errors import CancelledError, InputError
 from napari_fbrs.inference.following import Follower
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 
 SHAPE = (9, 40, 50)
 

@@ -12,7 +12,8 @@ from napari_fbrs.annotation.labels import ArrayLabels
 from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.annotation.session import Session
 from napari_fbrs.clicks import Click, ClickList
-from napari_fbrs.inference.predictor import Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 from napari_fbrs.strokes import Stroke
 
 TWELVE = [Click(24 + 2 * i, 26 + i) if i % 2 == 0 else Click(8, 20 + 3 * i, positive=False) for i in range(12)]

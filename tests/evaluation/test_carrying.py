@@ -7,7 +7,8 @@ import pytest
 from fakes import BrightNetwork, model_of
 
 from napari_fbrs.evaluation.carrying import carried, clicks_to_correct, followed
-from napari_fbrs.inference.predictor import Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 
 SHAPE = (6, 40, 50)
 

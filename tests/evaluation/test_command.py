@@ -12,7 +12,7 @@ from fakes import BrightNetwork, model_of
 
 from napari_fbrs.cli import main
 from napari_fbrs.evaluation import command, measuring
-from napari_fbrs.inference.predictor import MODES
+from napari_fbrs.inference.settings import MODES
 
 
 @pytest.fixture(autouse=True)

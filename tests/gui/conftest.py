@@ -28,7 +28,8 @@ from napari_fbrs.gui import widget as widget_module
 from napari_fbrs.gui.widget import FBRSWidget
 from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.plane import Crop, Plane
-from napari_fbrs.inference.predictor import Method, Prediction, PredictorSettings, State
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.settings import Method, PredictorSettings
 from napari_fbrs.models.checkpoint import ModelSettings
 
 WAIT = 60_000  # milliseconds; only ever waited for when something is broken

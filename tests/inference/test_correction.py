@@ -9,7 +9,9 @@ from fakes import BrightNetwork, model_of
 from napari_fbrs.clicks import Click
 from napari_fbrs.inference.correction import corrected, state_from
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import Predictor, PredictorSettings, State
+from napari_fbrs.inference.prediction import State
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 
 SHAPE = (60, 70)
 WHOLE = Crop.whole(SHAPE)

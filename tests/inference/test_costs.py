@@ -7,7 +7,7 @@ from fakes import BrightNetwork, model_of
 
 from napari_fbrs.errors import CancelledError
 from napari_fbrs.inference.costs import measure_costs
-from napari_fbrs.inference.predictor import MODES
+from napari_fbrs.inference.settings import MODES
 
 
 def test_every_mode_is_measured_on_the_same_clicks():

@@ -9,7 +9,8 @@ from fakes import BrightNetwork, NaNNetwork, model_of
 from napari_fbrs.errors import CancelledError, PredictionError
 from napari_fbrs.inference.following import Follower
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 
 SHAPE = (60, 80)
 BOX = Crop(20, 39, 30, 49)

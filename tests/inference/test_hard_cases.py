@@ -12,7 +12,9 @@ from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.objective import ClickMasks
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import MODES, Predictor, PredictorSettings, State
+from napari_fbrs.inference.prediction import State
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import MODES, PredictorSettings
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.strokes import Stroke
 

@@ -11,7 +11,9 @@ import torch
 
 from napari_fbrs.inference.optimizer import Objective, Optimum, Variables
 from napari_fbrs.inference.plane import Crop, make_plane
-from napari_fbrs.inference.predictor import Prediction, Predictor, PredictorSettings
+from napari_fbrs.inference.prediction import Prediction
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 from napari_fbrs.inference.zoom import Zoom
 
 PUBLISHED = {"full": PredictorSettings(zoom=None), "zoom": PredictorSettings()}

@@ -20,7 +20,9 @@ from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
 from napari_fbrs.inference.first_look import candidate_crops
 from napari_fbrs.inference.plane import Crop, Plane
-from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings, State
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import MODES, PredictorSettings
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.precision import fast_bfloat16

@@ -9,7 +9,9 @@ import torch
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.inference.plane import Crop, make_plane
-from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings
+from napari_fbrs.inference.prediction import Prediction
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import MODES, PredictorSettings
 from napari_fbrs.models.checkpoint import Model, ModelSettings
 from napari_fbrs.models.hrnet import HRNet, HRNetArchitecture
 from napari_fbrs.models.network import Cut, Features

@@ -15,7 +15,8 @@ from release import NAME, TINY, Release, weights
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, ModelFileError
-from napari_fbrs.inference.predictor import Predictor, PredictorSettings
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import PredictorSettings
 from napari_fbrs.models import zoo
 from napari_fbrs.models.checkpoint import Model, ModelSettings, fingerprint, load_checkpoint, save_model
 from napari_fbrs.models.deeplab import DeepLabArchitecture

@@ -16,7 +16,9 @@ from napari_fbrs.evaluation.latency.scenes import Moment, Picture, Scene
 from napari_fbrs.evaluation.latency.timing import Clock, Task, alternate
 from napari_fbrs.evaluation.simulation import iou
 from napari_fbrs.inference.objective import ClickMasks
-from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, PredictorSettings
+from napari_fbrs.inference.prediction import Prediction
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import MODES, PredictorSettings
 from napari_fbrs.inference.zoom import to_crop
 from napari_fbrs.models.checkpoint import Model
 from napari_fbrs.strokes import shown

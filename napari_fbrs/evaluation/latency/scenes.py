@@ -12,7 +12,8 @@ import numpy.typing as npt
 from napari_fbrs.clicks import Click
 from napari_fbrs.evaluation.simulation import THRESHOLD, next_click
 from napari_fbrs.inference.plane import Plane
-from napari_fbrs.inference.predictor import Predictor, State
+from napari_fbrs.inference.prediction import State
+from napari_fbrs.inference.predictor import Predictor
 
 
 @dataclass(frozen=True, eq=False)

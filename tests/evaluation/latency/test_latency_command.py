@@ -15,7 +15,9 @@ from napari_fbrs.evaluation.latency.measure import NO_PASS, PUBLISHED, SHIPPED, 
 from napari_fbrs.evaluation.latency.memory import peak_bytes
 from napari_fbrs.evaluation.latency.scenes import Picture, make_scene
 from napari_fbrs.inference.plane import Crop
-from napari_fbrs.inference.predictor import MODES, Prediction, Predictor, State
+from napari_fbrs.inference.prediction import Prediction, State
+from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.settings import MODES
 
 
 def picture() -> Picture:
