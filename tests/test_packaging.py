@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,7 +20,8 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder holding what a wheel built from the repository installs."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
+    with FileLock(tmp_path_factory.getbasetemp().parent / "wheel.lock"):  # all builds write to the repository's build/
+        subprocess.run(build, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     target = folder / "unpacked"
     with zipfile.ZipFile(wheel) as archive:

@@ -79,23 +79,21 @@ class LatestWorker(QObject):
                 return task(called_off.is_set), None
             except CancelledError:
                 return None, None
-            except FBRSError as error:
+            # Reported in the window's thread. What leaves this one reaches napari's handler, which fails with PySide6.
+            except Exception as error:  # noqa: BLE001
                 return None, error
 
         def report(outcome: tuple[Any, Exception | None]) -> None:
             result, error = outcome
-            if quiet or called_off.is_set():
+            defect = error is not None and not isinstance(error, FBRSError)  # of which one wants to know in any case
+            if quiet or (called_off.is_set() and not defect):
                 return
             if error is not None:
                 self.failed.emit(error)
             elif result is not None:
                 self.returned.emit(result)
 
-        def fail(error: Exception) -> None:
-            if not quiet:
-                self.failed.emit(error)
-
-        self._running = create_worker(run, _connect={"returned": report, "errored": fail, "finished": self._finished})
+        self._running = create_worker(run, _connect={"returned": report, "finished": self._finished})
 
     def _finished(self) -> None:
         self._running = None

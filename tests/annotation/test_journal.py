@@ -55,7 +55,8 @@ def test_a_person_can_read_it(tmp_path):
     assert lines[1] == '{"do": "refine", "object": 0, "name": ""}'
 
 
-def test_of_entries_that_wait_together_the_newest_of_a_key_is_written(tmp_path):
+def test_of_entries_that_wait_together_the_newest_of_a_key_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_module, "_DELAY", 3600)  # until it is closed
     journal = Journal(tmp_path, HEADER, no_failure)
     gate = threading.Event()
     journal.append(lambda: gate.wait() and {"do": "first"})

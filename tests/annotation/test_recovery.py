@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from fakes import DiscPredictor
 
+from napari_fbrs.annotation import journal as journal_module
 from napari_fbrs.annotation.encoding import encode_mask, encode_plane
 from napari_fbrs.annotation.history import Refinement
 from napari_fbrs.annotation.image import Image
@@ -339,6 +340,7 @@ def test_beyond_its_bound_it_is_written_anew_once(tmp_path, monkeypatch):
     session = session_on()
     recorder = recorder_of(session, tmp_path, max_bytes=1)
     recorder.journal.flush()
+    monkeypatch.setattr(journal_module, "_DELAY", 3600)  # until it is stopped
     calls = []
     rewrite = recorder.journal.rewrite
     monkeypatch.setattr(recorder.journal, "rewrite", lambda entries: (calls.append(1), rewrite(entries)))

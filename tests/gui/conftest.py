@@ -151,6 +151,7 @@ class Bench:
     def start(self) -> None:
         self.widget.start()
         self.wait(lambda: self.widget.annotator is not None and self.widget.start_button.isEnabled())
+        self.wait(lambda: not self.widget.recovery._worker.busy)  # which reads of the image, too
         self.viewer.reset_view()
         QApplication.processEvents()
 
@@ -170,6 +171,10 @@ class Bench:
     def settle(self) -> None:
         """Wait until no mask is waiting or being computed."""
         self.wait(lambda: not self.annotator.busy and not self.annotator.session.waiting())
+
+    def rest(self) -> None:
+        """Wait until nothing is computed, not even what nobody waits for, nor about to be."""
+        self.wait(lambda: not self.annotator._settled.isActive() and self.annotator.worker._running is None)
 
     def canvas_position(self, layer: Layer, position: Sequence[float]) -> tuple[float, float]:
         """Return the place on the canvas where a position in a layer's data is drawn."""
@@ -225,6 +230,7 @@ def bench(make_napari_viewer: Any, qtbot: Any) -> Iterator[Bench]:
     bench.widget.close()
     if bench.widget.annotator is not None:
         bench.wait(lambda: not bench.annotator.busy)
+    bench.wait(lambda: not bench.widget._loader.busy and not bench.widget.recovery._worker.busy)
 
 
 @pytest.fixture

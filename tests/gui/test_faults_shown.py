@@ -145,7 +145,7 @@ def test_a_file_that_vanishes_under_a_lazy_image(bench, model, tmp_path: Path):
     bench.add_image(lazy, name="lazy", contrast_limits=(0, 255))
     bench.viewer.dims.set_point(0, 0)
     bench.start()
-    bench.wait(lambda: not bench.annotator.worker._running)
+    bench.rest()
     bench.annotator.session._planes.clear()
     path.rename(elsewhere)
     with bench.refusal("could not be read (FileNotFoundError"):

@@ -182,12 +182,11 @@ def test_a_full_disk_never_costs_the_only_copy(bench, discs, journals, monkeypat
     bench.open_widget()
     bench.viewer.layers.clear()
     monkeypatch.setattr(journal_module.os, "fsync", full)
-    begin(bench)
-    bench.wait(bench.widget.recovery.isVisible)
     with Warned("No space left") as heard:
+        begin(bench)
+        bench.wait(bench.widget.recovery.isVisible)
         bench.widget.recovery.restore_button.click()
-        bench.wait(lambda: bool(heard))
-    assert not bench.widget.recovery.recorder.journal.alive
+        bench.wait(lambda: heard and not bench.widget.recovery.recorder.journal.alive)
     np.testing.assert_array_equal(bench.labels, shown)
     bench.widget.close()
     assert kept.exists()
