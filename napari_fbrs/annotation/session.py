@@ -547,12 +547,14 @@ class Session:
         whole = Crop.whole(self.image.plane_shape(place.plane))
         if base is not None and base.found and base is not (shown and shown.base):  # waits to be corrected
             same = self._is_as_shown(place, base.mask, whole)
-        elif self._looked_over(place):  # then it is nowhere but where it is shown
-            same = mask is None or self._is_as_shown(place, mask, mask.crop)
         else:
-            self._most[place.plane] = int(self._read(place.plane, whole).max())
-            same = self._looked_over(place) or self._is_as_shown(place, mask, whole)
-            self._looked |= {place} if same else set()
+            if not self._looked_over(place) and self._stamp is not None:
+                self._most[place.plane] = int(self._read(place.plane, whole).max())
+            if self._looked_over(place):  # then it is nowhere but where it is shown, if it still is there
+                same = mask is None or self._is_as_shown(place, mask, mask.crop)
+            else:
+                same = self._is_as_shown(place, mask, whole)
+                self._looked |= {place} if same else set()
         return base if same else Base(self.mask(place), self._settled(place, refinement))
 
     def _settled(self, place: Place, refinement: Refinement) -> tuple[Click, ...]:

@@ -474,6 +474,12 @@ class StampMachine(RuleBasedStateMachine):
             store.array[top : top + 3, left : left + 5] = label
         self.stores[0].stamp = object()
 
+    @rule(object_=st.integers(1, 3))
+    def erase(self, object_: int) -> None:
+        for store in self.stores:
+            store.array[store.array >= object_] = 0
+        self.stores[0].stamp = object()
+
     @rule(overwrite=st.booleans())
     def set_overlap(self, overwrite: bool) -> None:
         for session in self.both:
