@@ -24,7 +24,7 @@ import numpy as np
 
 from napari_fbrs.annotation import encoding
 from napari_fbrs.annotation.history import Place, Refinement
-from napari_fbrs.annotation.image import Channels, Image, PlaneIndex, channels_of
+from napari_fbrs.annotation.image import LARGE, Channels, Image, PlaneIndex, channels_of
 from napari_fbrs.annotation.labels import Indices, LabelChange, PlaneMask, Values, slice_indices
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.annotation.recovery import fingerprint
@@ -91,6 +91,8 @@ class ImageIdentity:
         SHA-256 of the pixels of each plane that has clicks.
     channels : Channels, optional
         Which ones it is made of, if not of one array as it is.
+    levels : tuple of (tuple of int), optional
+        Shapes of the coarser arrays of a pyramid, if planes were read from them.
     """
 
     name: str
@@ -101,6 +103,7 @@ class ImageIdentity:
     fingerprint: str
     planes: Mapping[PlaneIndex, str] = field(default_factory=dict)
     channels: Channels | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,7 @@ def make_record(moment: Moment, labels: Values, *, name: str = "", source: str |
     )
     planes = {plane: plane_digest(image, plane) for plane in dict.fromkeys(m.place.plane for m in masks)}
     about = name, source, image.shape, str(image.data.dtype), image.rgb, fingerprint(image)
-    identity = ImageIdentity(*about, planes, channels_of(image))
+    identity = ImageIdentity(*about, planes, channels_of(image), levels_read(image, planes))
     made = {"at": datetime.now(UTC).isoformat(timespec="seconds")} | versions() | {"device": moment.device}
     return Record(identity, moment.method, masks, _different(composed, labels), moment.notes, made)
 
@@ -278,8 +281,22 @@ def digest(mask: PlaneMask | None) -> str:
 
 def plane_digest(image: Image, plane: PlaneIndex) -> str:
     """Return the SHA-256 of the pixels of a plane: axes as in the image, numbers with the low byte first."""
-    pixels = np.asarray(image.data[plane.select(slice(None), slice(None))])
-    return hashlib.sha256(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes()).hexdigest()
+    first = min(plane.axes)
+    extent = image.shape[first]
+    step = max(1, LARGE * extent // max(1, image.plane_nbytes(plane)))  # a strip at a time, in the order of the bytes
+    hashed = hashlib.sha256()
+    for start in range(0, extent, step):
+        strip = slice(start, start + step), slice(None)
+        pixels = np.asarray(image.data[plane.select(*strip[:: -1 if plane.transposed else 1])])
+        hashed.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes())
+    return hashed.hexdigest()
+
+
+def levels_read(image: Image, planes: Iterable[PlaneIndex]) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of the coarser levels that some planes of an image are read from, if they are."""
+    if not any(image.read_in_parts(plane) for plane in planes):
+        return ()
+    return tuple(tuple(map(int, level.shape)) for level in image.coarser)
 
 
 def versions() -> dict[str, str]:
@@ -328,7 +345,8 @@ def encode_record(record: Record) -> dict[str, Json]:
             "rgb": image.rgb,
             "fingerprint": image.fingerprint,
         }
-        | ({"channels": {"axis": channels.axis, "shown": list(channels.shown)}} if channels else {}),
+        | ({"channels": {"axis": channels.axis, "shown": list(channels.shown)}} if channels else {})
+        | ({"levels": [list(shape) for shape in image.levels]} if image.levels else {}),
         "planes": [_encode_plane(plane) | {"sha256": sha256} for plane, sha256 in image.planes.items()],
         "predictors": [encoding.encode_method(method) for method in methods],
         "settings": {name: notes[name] for name in ("object", "threshold", "extent")},
@@ -458,7 +476,8 @@ def _decoded(data: Mapping[str, Json]) -> Record:
         "classes": {item["object"]: item["class"] for item in data["objects"] if item["class"]},
     }
     channels = _decode_channels(about.get("channels"), len(shape))
-    identity = ImageIdentity(**(about | {"shape": shape, "channels": channels}), planes=planes)
+    levels = tuple(tuple(level) for level in about.get("levels", ()))
+    identity = ImageIdentity(**(about | {"shape": shape, "channels": channels, "levels": levels}), planes=planes)
     return Record(identity, methods[0], masks, _decode_painted(data.get("painted"), shape), notes, data["made"])
 
 

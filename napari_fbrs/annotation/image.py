@@ -11,12 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.errors import InputError
-from napari_fbrs.inference.plane import Limits, Plane, check_numbers, default_limits, make_plane
+from napari_fbrs.inference.plane import (
+    WIDEST,
+    Limits,
+    Plane,
+    check_numbers,
+    checked_limits,
+    default_limits,
+    dtype_limits,
+    make_plane,
+)
 from napari_fbrs.models.memory import is_shortage
 
 LARGE = 64 * 2**20  # bytes of a plane; larger ones are not read as a whole where that can be helped
 _COLOURS = 3
-_WIDEST = 8  # bytes of a number that a plane may hold as it is
+_ENOUGH = 2**20  # pixels of a level in which black and white are looked for
 
 
 @dataclass(frozen=True)
@@ -179,6 +188,23 @@ class _PlanePixels:
         pixels = _read(self._data, self._index.select(*within))
         return pixels.swapaxes(0, 1) if self._index.transposed else pixels
 
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[:, :], dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def in_one_chunk(self) -> bool:
+        """Whether it is stored in one piece, which is read as a whole for every part of it."""
+        rows, columns = self._index.axes
+        chunks = [getattr(array, "chunks", None) for array, _, _ in _arrays(self._data)]
+        return all(
+            of is not None and all(_first(of[axis]) >= self._data.shape[axis] for axis in (rows, columns))
+            for of in chunks
+        )
+
 
 class Image:
     """An nD image whose planes are read when they are needed.
@@ -191,13 +217,14 @@ class Image:
     rgb : bool, optional
         Whether the last axis holds 3 or 4 colours.
     coarser : sequence of array_like, optional
-        Levels of a pyramid after the first, with the same axes: of planes of more than `LARGE` bytes only those parts
-        are read that a prediction looks at, at the resolution that it needs.
+        Levels of a pyramid after the first: of planes of more than `LARGE` bytes only those parts are read that a
+        prediction looks at, at the resolution that it needs. Those without the same axes, colours and dtype, which
+        say nothing of its pixels, are left out.
 
     Raises
     ------
     InputError
-        If it holds no numbers, there are fewer than two dimensions, or `rgb` or a level does not fit.
+        If it holds no numbers, there are fewer than two dimensions, or `rgb` does not fit.
     """
 
     def __init__(self, data: Any, *, rgb: bool = False, coarser: Sequence[Any] = ()) -> None:
@@ -212,10 +239,8 @@ class Image:
         self.shape: tuple[int, ...] = tuple(data.shape[:-1] if rgb else data.shape)
         if len(self.shape) < 2:
             raise InputError(f"an image needs at least two dimensions, got shape {data.shape}")
-        self.coarser = tuple(coarser)
-        for level in self.coarser:
-            if level.ndim != data.ndim or any(np.greater(level.shape, data.shape)) or 0 in level.shape:
-                raise InputError(f"an array of shape {level.shape} is no coarser level of one of shape {data.shape}")
+        fitting = [level for level in coarser if self._fits(level)]
+        self.coarser = tuple(sorted(fitting, key=lambda level: math.prod(level.shape), reverse=True))
 
     def of_channels(self, channels: Channels) -> Image:
         """Return it with some of its channels.
@@ -225,7 +250,9 @@ class Image:
         InputError
             If it has no such axis or channels.
         """
-        return Image(channels.of(self.data), coarser=[channels.of(level) for level in self.coarser])
+        axis, shape = channels.axis, self.data.shape
+        chosen = channels.of(self.data)
+        return Image(chosen, coarser=[channels.of(one) for one in self.coarser if one.shape[axis] == shape[axis]])
 
     def same(self, other: Image) -> bool:
         """Whether another image has the same arrays, and the same channels of them; pixels are not compared."""
@@ -262,18 +289,54 @@ class Image:
         InputError
             If the position lies outside the image, or what holds the image cannot be read (any more).
         """
-        levels = [self._pixels(data, self.checked(index)) for data in (self.data, *self.coarser)]
-        if len(levels) > 1 and nbytes(levels[0]) > LARGE and levels[0].dtype.itemsize <= _WIDEST:
+        finest, *coarser = (self._pixels(data, self.checked(index)) for data in (self.data, *self.coarser))
+        if self.read_in_parts(index):
             if limits is None:
-                limits = make_plane(*self._whole(levels[-1], None)).limits
-            return Plane(levels[0], limits, tuple(levels[1:]))
-        return make_plane(*self._whole(levels[0], limits))
+                limits = self._coarse_limits([finest, *coarser])
+            return Plane(finest, checked_limits(limits, finest.shape), tuple(coarser))
+        return make_plane(*self._whole(finest, limits))
+
+    def with_levels(self, shapes: Sequence[tuple[int, ...]]) -> Image:
+        """Return it with only those coarser levels that have one of these shapes."""
+        return Image(self.data, rgb=self.rgb, coarser=[one for one in self.coarser if tuple(one.shape) in shapes])
+
+    def read_in_parts(self, index: PlaneIndex) -> bool:
+        """Whether only those parts of a resolved plane are read that are looked at."""
+        finest = self._pixels(self.data, index)
+        parts_pay = self.is_large(index) and not finest.in_one_chunk
+        return bool(self.coarser) and parts_pay and finest.dtype.itemsize <= WIDEST
+
+    def is_large(self, index: PlaneIndex) -> bool:
+        """Whether a resolved plane has more than `LARGE` bytes."""
+        return self.plane_nbytes(index) > LARGE
+
+    def plane_nbytes(self, index: PlaneIndex) -> int:
+        """Return the bytes of a resolved plane, with its colours."""
+        return self._pixels(self.data, index).nbytes
+
+    def _fits(self, level: Any) -> bool:
+        """Whether an array can be a coarser level."""
+        shape, mine = tuple(level.shape), tuple(self.data.shape)
+        fits = len(shape) == len(mine) and 0 not in shape and not any(np.greater(shape, mine))
+        return fits and level.dtype == self.data.dtype and shape[self.ndim :] == mine[self.ndim :]
+
+    def _coarse_limits(self, levels: Sequence[_PlanePixels]) -> Limits:
+        """Return black and white of a plane from the coarsest of its levels that has pixels enough."""
+        known = dtype_limits(levels[0].dtype, rgb=self.rgb)
+        if known is not None:
+            return known * len(self.data.parts) if isinstance(self.data, Composite) else known
+        enough = next(
+            level for level in reversed(levels) if math.prod(level.shape[:2]) >= _ENOUGH or level is levels[0]
+        )
+        return make_plane(*self._whole(enough, None)).limits
 
     def _pixels(self, data: Any, index: PlaneIndex) -> _PlanePixels:
         """Return the pixels of a plane of one level."""
         colours = (data.shape[-1],) if self.rgb else (len(data.parts),) if isinstance(data, Composite) else ()
         others = (axis for axis in range(self.ndim) if axis not in index.axes)
-        position = tuple(at * data.shape[a] // self.shape[a] for at, a in zip(index.position, others, strict=True))
+        position = tuple(
+            _at_level(at, self.shape[axis], data.shape[axis]) for at, axis in zip(index.position, others, strict=True)
+        )
         shape = (data.shape[index.axes[0]], data.shape[index.axes[1]], *colours)
         return _PlanePixels(data, PlaneIndex(position, index.axes), shape)
 
@@ -298,9 +361,17 @@ class Image:
         return index
 
 
-def nbytes(array: Any) -> int:
-    """Return the bytes of an array that may not be in memory."""
-    return math.prod(map(int, array.shape)) * int(array.dtype.itemsize)
+def _at_level(at: int, extent: int, count: int) -> int:
+    """Return the position along an axis of a coarser level where one of the finest lies."""
+    factor = 1 << round(math.log2(extent / count))
+    if count in (extent // factor, -(-extent // factor)):  # of what is left over at the end, some levels hold nothing
+        return min(at // factor, count - 1)
+    return at * count // extent
+
+
+def _first(chunks: Any) -> int:
+    """Return the length of the first chunk along an axis; dask tells all of them."""
+    return int(chunks[0]) if isinstance(chunks, Sequence) else int(chunks)
 
 
 def _read(data: Any, where: tuple[Any, ...]) -> npt.NDArray[Any]:

@@ -83,20 +83,6 @@ def read_image(path: Path) -> tuple[Array, bool]:
     colours of 16 bits in a PNG are read with 8. A camera's note on how to turn a JPEG is not followed, as in napari, so
     that rows and columns are those of the file.
     """
-    levels, rgb = read_levels(path, most=1)
-    return levels[0], rgb
-
-
-def read_levels(path: Path, *, most: int | None = None) -> tuple[list[Array], bool]:
-    """Return the pixels of an image file, and the coarser levels of a TIFF that is a pyramid; see `read_image`.
-
-    Parameters
-    ----------
-    path : Path
-        PNG, JPEG or TIFF, by its suffix.
-    most : int, optional
-        How many levels to read.
-    """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, not an image")
@@ -105,15 +91,10 @@ def read_levels(path: Path, *, most: int | None = None) -> tuple[list[Array], bo
     suffix = path.suffix.lower()
     if suffix not in READABLE:
         raise InputError(f"{path.name} is none of the formats that can be read: {', '.join(READABLE)}")
-    if suffix in TIFF_SUFFIXES:
-        levels, rgb = _read_tiff(path, most)
-    else:
-        pixels, rgb = _read_picture(path)
-        levels = [pixels]
-    for pixels in levels:
-        if pixels.dtype.kind not in "buif" or 0 in pixels.shape:
-            raise InputError(f"{path.name} holds {pixels.dtype} of shape {pixels.shape}; an image needs real numbers")
-    return levels, rgb
+    pixels, rgb = _read_tiff(path) if suffix in TIFF_SUFFIXES else _read_picture(path)
+    if pixels.dtype.kind not in "buif" or 0 in pixels.shape:
+        raise InputError(f"{path.name} holds {pixels.dtype} of shape {pixels.shape}; an image needs real numbers")
+    return pixels, rgb
 
 
 def check_label_file(path: Path, ndim: int, largest: int) -> None:
@@ -294,19 +275,18 @@ def _picture_pixels(picture: PIL.Image.Image) -> tuple[Array, bool]:
     return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB")), True
 
 
-def _read_tiff(path: Path, most: int | None) -> tuple[list[Array], bool]:
+def _read_tiff(path: Path) -> tuple[Array, bool]:
     with _damage_named(path), _complaints_raised(), tifffile.TiffFile(path) as file:
         series = file.series[0]
         page = series.keyframe
         compression = getattr(page.compression, "name", str(page.compression))
-        levels = [level.asarray() for level in series.levels[:most] if level.axes == series.axes]
+        pixels = series.asarray()
         palette = None if file.is_imagej else page.colormap
         alpha = page.extrasamples[:1] in ((1,), (2,))
         photometric = tifffile.PHOTOMETRIC(page.photometric).name
         if photometric == "YCBCR" and "JPEG" in compression:
             photometric = "RGB"  # as the decoder returns it
-    arranged = [_arranged(path, pixels, series.axes, photometric, palette, alpha=alpha) for pixels in levels]
-    return [pixels for pixels, _ in arranged], arranged[0][1]
+    return _arranged(path, pixels, series.axes, photometric, palette, alpha=alpha)
 
 
 def _arranged(

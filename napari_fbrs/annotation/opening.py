@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_fbrs.annotation.image import Image
-from napari_fbrs.annotation.image_file import READABLE, read_levels
+from napari_fbrs.annotation.image_file import READABLE, read_image
 from napari_fbrs.errors import InputError
 
 ZARR_SUFFIX = ".zarr"
@@ -52,8 +52,8 @@ def open_image(path: Path | str) -> Image:
     if is_zarr(path):
         levels, _ = open_zarr(path)
         return Image(levels[0], coarser=levels[1:])
-    levels, rgb = read_levels(path)
-    return Image(levels[0], rgb=rgb, coarser=levels[1:])
+    pixels, rgb = read_image(path)
+    return Image(pixels, rgb=rgb)
 
 
 def open_zarr(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
@@ -73,7 +73,7 @@ def open_zarr(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
     try:
         found = zarr.open(str(path), mode="r")
         about = {} if isinstance(found, zarr.Array) else _multiscale(dict(found.attrs), path)
-        levels = [found] if isinstance(found, zarr.Array) else [found[inside] for inside in about["paths"]]
+        levels = [found] if isinstance(found, zarr.Array) else list(_levels(found, about["paths"]))
         codecs = [codec for level in levels for codec in _codecs(level)]
     except InputError:
         raise
@@ -83,10 +83,16 @@ def open_zarr(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
         raise InputError(f"{path.name} is no zarr array that can be read: {type(error).__name__}: {error}") from error
     if any(_RUNS_CODE in codec.lower() for codec in codecs):
         raise InputError(f"{path.name} is stored as Python's pickles, which could run anything: write it without them")
-    for level in levels:
-        if not isinstance(level, zarr.Array) or level.dtype.kind not in "buif" or level.ndim < 2 or 0 in level.shape:
-            raise InputError(f"{path.name} holds no image: an array of numbers in at least 2 dimensions is needed")
-    return levels, about
+    finest, *coarser = levels
+    if not isinstance(finest, zarr.Array) or finest.dtype.kind not in "buif" or finest.ndim < 2 or 0 in finest.shape:
+        raise InputError(f"{path.name} holds no image: an array of numbers in at least 2 dimensions is needed")
+    return [finest, *(level for level in coarser if isinstance(level, zarr.Array))], about
+
+
+def _levels(group: Any, paths: Sequence[str]) -> Iterator[Any]:
+    """Yield what a group holds at some paths: the first must be there, a level after it need not."""
+    yield group[paths[0]]
+    yield from (group[path] for path in paths[1:] if path in group)
 
 
 def _multiscale(attributes: Mapping[str, Any], path: Path) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_fbrs.annotation import encoding
 from napari_fbrs.annotation.history import History, Place, Refinement
-from napari_fbrs.annotation.image import LARGE, Image
+from napari_fbrs.annotation.image import Image, PlaneIndex
 from napari_fbrs.annotation.journal import Entry, Journal, Pending
 from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values, slice_indices
 from napari_fbrs.annotation.session import Seen, Session
@@ -24,7 +24,7 @@ from napari_fbrs.inference.plane import Crop
 
 MAX_BYTES = 64 * 2**20  # of a journal, beyond which it is written anew from what there is now
 _SAMPLE = 2**16  # pixels that tell images apart
-_MIDDLE = 1024  # rows and columns that they are taken from in large planes
+_TILES, _TILE = 4, 256  # along each side of large planes, and their rows and columns, that they are taken from
 _LARGEST = 2**31  # what labels and sizes stay below
 _CHANGES = ("refine", "show", "write")
 
@@ -32,15 +32,17 @@ _CHANGES = ("refine", "show", "write")
 def fingerprint(image: Image) -> str:
     """Return what tells an image from others of its shape: a hash of pixels spread over its middle plane.
 
-    Of a plane too large to be read, over its middle.
+    Of a plane too large to be read as a whole, pixels of tiles spread over it.
     """
     middle = tuple(n // 2 for n in image.shape[:-2])
-    rows, columns = image.shape[-2:]
-    if rows * columns * image.data.dtype.itemsize > LARGE:
-        within = tuple(slice((n - min(n, _MIDDLE)) // 2, (n + min(n, _MIDDLE)) // 2) for n in (rows, columns))
+    if image.is_large(PlaneIndex(middle).resolved(image.ndim)):
+        rows, columns = (
+            [slice(int(at), int(at) + _TILE) for at in np.linspace(0, max(0, n - _TILE), _TILES)]
+            for n in image.shape[-2:]
+        )
+        plane = np.concatenate([np.asarray(image.data[(*middle, *tile)]) for tile in product(rows, columns)])
     else:
-        within = slice(rows), slice(columns)
-    plane = np.asarray(image.data[(*middle, *within)])
+        plane = np.asarray(image.data[(*middle, slice(None), slice(None))])
     step = max(1, math.isqrt(math.prod(plane.shape[:2]) // _SAMPLE))
     return hashlib.sha256(np.ascontiguousarray(plane[::step, ::step]).tobytes()).hexdigest()[:16]
 

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fbrs.annotation.click_record import Record, Recorded, compose, digest, plane_digest, read_record, versions
+from napari_fbrs.annotation.click_record import (
+    Record,
+    Recorded,
+    compose,
+    digest,
+    levels_read,
+    plane_digest,
+    read_record,
+    versions,
+)
 from napari_fbrs.annotation.history import History
 from napari_fbrs.annotation.image import Composite, Image, PlaneIndex
 from napari_fbrs.annotation.image_file import check_label_file, write_labels
@@ -196,7 +205,7 @@ def replay(
         inputs = [path for path in (image, source) if isinstance(path, str | Path)]
         check_may_write(Path(output), map(Path, inputs), overwrite=overwrite)
     if isinstance(image, str | Path):
-        image = shown_image(record, open_image(image))
+        image = shown_image(record, open_image(image)).with_levels(record.image.levels)
     elif not isinstance(image, Image):
         image = shown_image(record, Image(image, rgb=record.image.rgb))
     predictor_of = predictor_of or Predictors(device or recorded_device(record), model, anyway=anyway)
@@ -258,8 +267,10 @@ def shown_image(record: Record, image: Image) -> Image:
         return image
     if channels.axis is not None:
         return image.of_channels(channels)
-    for composite in _split(image, record.image.shape, len(channels.shown)):
-        if fingerprint(composite) == record.image.fingerprint:
+    orders = _split(image, record.image.shape, len(channels.shown))
+    alike = [composite for composite in orders if fingerprint(composite) == record.image.fingerprint]
+    for composite in alike:
+        if len(alike) == 1 or all(plane_digest(composite, at) == sha256 for at, sha256 in record.image.planes.items()):
             return composite
     raise InputError(
         f"the record is of {len(channels.shown)} layers shown as colours, which are not all in this file: open the "
@@ -288,6 +299,12 @@ def check_image(record: Record, image: Image, *, anyway: bool = False) -> None:
         )
     if not anyway and (str(image.data.dtype) != about.dtype or fingerprint(image) != about.fingerprint):
         raise InputError(_other_pixels(record))
+    levels = levels_read(image, about.planes)
+    if not anyway and levels != about.levels:
+        raise InputError(
+            f"the record is of an image {_with(about.levels)}, this one {_with(levels)}, in which a mask may be another"
+            ": open the image as it was, or go on with this one (--anyway)"
+        )
 
 
 def recompute(
@@ -396,6 +413,10 @@ def _check_empty(session: Session) -> None:
 def _check_fits(record: Record, dtype: np.dtype[Any]) -> None:
     if record.largest > np.iinfo(dtype).max:
         raise InputError(f"the record holds object {record.largest}, labels of {dtype} do not: convert them to int32")
+
+
+def _with(levels: tuple[tuple[int, ...], ...]) -> str:
+    return f"with coarser levels of {', '.join(map(str, levels))}" if levels else "without coarser levels"
 
 
 def _other_pixels(record: Record, plane: PlaneIndex | None = None) -> str:

@@ -144,7 +144,7 @@ def _peaks(seeds: Seeds, image: Image, find: Find) -> Iterator[RecordedClick]:
 
 
 def _brightness(image: Image, position: tuple[int, ...]) -> Array:
-    plane = image.plane(PlaneIndex(position).resolved(image.ndim))
+    plane = Image(image.data, rgb=image.rgb).plane(PlaneIndex(position).resolved(image.ndim))  # all of it is looked at
     grey: Array = plane.read(Crop.whole(plane.shape), plane.shape).mean(axis=0)
     return grey
 

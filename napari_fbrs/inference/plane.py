@@ -14,7 +14,7 @@ from napari_fbrs.errors import InputError
 from napari_fbrs.models.network import resize
 
 _COLOURS = 3
-_WIDEST = 8  # bytes of a number; long doubles are brought to that
+WIDEST = 8  # bytes of a number in a plane; long doubles are brought to that
 _LARGEST = float(np.finfo(np.float64).max)
 _STRIP_PIXELS = 2**21  # input pixels averaged at a time: bounds the memory of a large plane
 
@@ -143,7 +143,8 @@ class Plane:
             starts, crop.shape, self.shape, level.shape[:2], size, strict=True
         ):
             # Pixels are areas: the first one of each level begins at 0.
-            at = (start + np.linspace(0, had - 1, wanted) + 0.5) * count / extent - 0.5
+            within = np.linspace(0, had - 1, wanted) if wanted > 1 else np.array([(had - 1) / 2])
+            at = (start + within + 0.5) * count / extent - 0.5
             first, last = max(0, math.floor(at[0])), min(count, math.floor(at[-1]) + 2)
             places.append(at - first)
             read.append(slice(first, last))
@@ -231,23 +232,35 @@ def make_plane(image: npt.ArrayLike, limits: Limits | None = None) -> Plane:
     """
     pixels = np.asarray(image)
     check_numbers(pixels.dtype)
-    if pixels.dtype.itemsize > _WIDEST:
+    if pixels.dtype.itemsize > WIDEST:
         with np.errstate(over="ignore"):
             pixels = pixels.astype(np.float64)
     channels = len(limits or ()) // 2
-    if channels > 1 and pixels.shape[2:] != (channels,):
-        raise InputError(f"limits of {channels} channels do not fit pixels of shape {pixels.shape}")
     if channels < 2 and pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
         raise InputError(f"a plane must be (rows, columns) or (rows, columns, 3 or 4), got shape {pixels.shape}")
     if 0 in pixels.shape:
         raise InputError(f"the image is empty: shape {pixels.shape}")
     if limits is None:
         limits = default_limits(pixels, rgb=pixels.ndim == 3)
+    return Plane(pixels, checked_limits(limits, pixels.shape))
+
+
+def checked_limits(limits: Limits, shape: tuple[int, ...]) -> Limits:
+    """Return limits as floats, for pixels of a shape.
+
+    Raises
+    ------
+    InputError
+        If they are for another number of channels, not finite, or not in order.
+    """
+    channels = len(limits) // 2
+    if channels > 1 and shape[2:] != (channels,):
+        raise InputError(f"limits of {channels} channels do not fit pixels of shape {shape}")
     limits = tuple(map(float, limits))
     for low, high in by_channel(limits):
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise InputError(f"contrast limits must be finite and in order, got {low} and {high}")
-    return Plane(pixels, limits)
+    return limits
 
 
 def check_numbers(dtype: np.dtype[Any]) -> None:
@@ -271,12 +284,9 @@ def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float
     tuple of float
         The range of the dtype for colours, uint8 and bool; else the smallest and largest finite value.
     """
-    if rgb:
-        return 0.0, colour_range(pixels.dtype)
-    if pixels.dtype == bool:
-        return 0.0, 1.0
-    if pixels.dtype == np.uint8:
-        return 0.0, 255.0
+    known = dtype_limits(pixels.dtype, rgb=rgb)
+    if known is not None:
+        return known
     low, high = math.inf, -math.inf
     step = max(1, _STRIP_PIXELS // max(1, math.prod(pixels.shape[1:])))
     for first in range(0, len(pixels), step):
@@ -285,6 +295,13 @@ def default_limits(pixels: npt.NDArray[Any], *, rgb: bool) -> tuple[float, float
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return (max(low, -_LARGEST), min(high, _LARGEST)) if low <= high else (0.0, 1.0)  # long doubles reach farther
+
+
+def dtype_limits(dtype: np.dtype[Any], *, rgb: bool) -> tuple[float, float] | None:
+    """Return the limits of `default_limits` where the dtype is enough to tell; else None."""
+    if rgb:
+        return 0.0, colour_range(dtype)
+    return {"b": (0.0, 1.0), "u1": (0.0, 255.0)}.get(dtype.kind if dtype.kind == "b" else dtype.str[1:])
 
 
 def colour_range(dtype: np.dtype[Any]) -> float:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy.typing as npt
 import pytest
 from fakes import DiscPredictor
 
+from napari_fbrs.annotation import click_record
+from napari_fbrs.annotation import image as image_module
 from napari_fbrs.annotation.click_record import (
     Record,
     compose,
@@ -339,6 +342,44 @@ def test_files_that_are_no_records_are_refused(text: str, tmp_path: Path) -> Non
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read_record(tmp_path / "none.clicks.json")
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (2, 0)])
+@pytest.mark.parametrize("most", [1, 1000, 10**9])
+def test_a_plane_is_hashed_in_strips(monkeypatch, axes, most):
+    pixels = np.random.default_rng(0).integers(0, 9000, (12, 40, 50)).astype(">u2")
+    index = PlaneIndex((7,), axes)
+    where = index.select(slice(None), slice(None))
+    monkeypatch.setattr(click_record, "LARGE", most)
+    whole = hashlib.sha256(np.ascontiguousarray(pixels[where], "<u2").tobytes()).hexdigest()
+    assert plane_digest(Image(pixels), index) == whole
+
+
+def test_channels_that_differ_where_the_fingerprint_does_not_look():
+    pixels = np.zeros((3, 600, 600), np.uint8)
+    pixels[1, 1, 1] = 9
+    image = Image(Composite([pixels[1], pixels[0]]))
+    session = Session(image, DiscPredictor(), labels=ArrayLabels(np.zeros(image.shape, np.int32)))
+    session.click(Click(8, 9))
+    record = record_of(session, name="cells")
+    again = shown_image(record, Image(pixels))
+    np.testing.assert_array_equal(again.data.parts[0], pixels[1])
+
+
+def test_levels_that_a_mask_was_read_from_are_those_it_is_replayed_from(monkeypatch):
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    fine = np.random.default_rng(0).integers(0, 255, (40, 40)).astype(np.uint8)
+    half, quarter = fine[::2, ::2], fine[::4, ::4]
+    session = Session(Image(fine, coarser=[half]), DiscPredictor(), labels=ArrayLabels(np.zeros((40, 40), np.int32)))
+    session.click(Click(8, 9))
+    record = decode_record(encode_record(record_of(session, name="cells")))
+    assert record.image.levels == ((20, 20),)
+    more = Image(fine, coarser=[half, quarter])
+    check_image(record, more.with_levels(record.image.levels))
+    for other in (more, Image(fine)):
+        with pytest.raises(InputError, match=r"is of an image with coarser levels of \(20, 20\)"):
+            check_image(record, other)
+        check_image(record, other, anyway=True)
 
 
 def annotated_channels(image: Image) -> Record:

@@ -265,10 +265,53 @@ def test_channels_of_a_pyramid(monkeypatch):
         assert plane.read(Crop.whole((40, 40)), (20, 20)).shape == (3, 20, 20)
 
 
-@pytest.mark.parametrize("shape", [(3, 41, 20), (40, 40), (3, 0, 20)])
-def test_levels_that_are_none(shape):
-    with pytest.raises(InputError, match="no coarser level"):
-        Image(np.zeros((3, 40, 40), np.uint8), coarser=[np.zeros(shape, np.uint8)])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((3, 41, 20), "u1"), ((40, 40), "u1"), ((3, 0, 20), "u1"), ((3, 20, 20), "u2")]
+)
+def test_levels_that_are_none_are_left_out(shape, dtype):
+    fitting = [np.zeros((3, n, n), np.uint8) for n in (10, 20)]
+    image = Image(np.zeros((3, 40, 40), np.uint8), coarser=[fitting[0], np.zeros(shape, dtype), fitting[1]])
+    assert [level.shape for level in image.coarser] == [(3, 20, 20), (3, 10, 10)]  # and the order is by their size
+    chosen = Image(np.zeros((3, 40, 40), np.uint8), coarser=[*fitting, np.zeros((2, 5, 5), np.uint8)])
+    assert len(chosen.of_channels(Channels(0, (2,))).coarser) == 2  # channel 2 is in none of two
+
+
+@pytest.mark.parametrize("extent", [4, 5, 6, 7, 9, 13])
+@pytest.mark.parametrize("half", [lambda n: n // 2, lambda n: -(-n // 2)])
+def test_the_position_on_a_coarser_level(monkeypatch, extent, half):
+    """Levels of two planes' means: whether one is left over at the end or not, both name the same."""
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    fine = np.arange(extent, dtype=np.uint8)[:, None, None] * np.ones((1, 40, 40), np.uint8)
+    coarse = fine[::2][: half(extent), ::2, ::2]
+    for at in range(extent):
+        plane = Image(fine, coarser=[coarse]).plane(PlaneIndex((at,)).resolved(3), (0, 255))
+        shown = round(float(plane.read(Crop.whole((40, 40)), (10, 10)).mean()) * 255)
+        assert shown == min(at // 2, half(extent) - 1) * 2
+
+
+def test_limits_of_a_large_plane(monkeypatch):
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    monkeypatch.setattr(image_module, "_ENOUGH", 300)
+    fine = np.random.default_rng(0).integers(0, 4000, (40, 40)).astype(np.uint16)
+    coarser = [fine[::2, ::2], fine[::4, ::4] // 2]
+    assert Image(fine, coarser=coarser).plane(PlaneIndex().resolved(2)).limits == (coarser[0].min(), coarser[0].max())
+    monkeypatch.setattr(image_module, "_ENOUGH", 10_000)
+    assert Image(fine, coarser=coarser).plane(PlaneIndex().resolved(2)).limits == (fine.min(), fine.max())
+    eight = (fine // 16).astype(np.uint8)
+    assert Image(eight, coarser=[eight[::2, ::2]]).plane(PlaneIndex().resolved(2)).limits == (0, 255)
+    with pytest.raises(InputError, match="finite and in order"):
+        Image(eight, coarser=[eight[::2, ::2]]).plane(PlaneIndex().resolved(2), (3, np.nan))
+
+
+def test_a_plane_in_one_chunk_is_read_once(monkeypatch):
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    fine = np.zeros((3, 40, 40), np.uint8)
+    for chunks, parts in (((1, 40, 40), False), ((1, 20, 40), True), (((1, 1, 1), (40,), (40,)), False)):
+        lazy = Lazy(fine)
+        lazy.chunks = chunks
+        plane = Image(lazy, coarser=[fine[:, ::2, ::2]]).plane(PlaneIndex((0,)).resolved(3))
+        assert bool(plane.coarser) is parts
+        np.testing.assert_array_equal(np.asarray(plane.pixels), fine[0])
 
 
 def test_a_level_that_cannot_be_read_says_so(monkeypatch):

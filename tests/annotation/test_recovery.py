@@ -259,20 +259,26 @@ def test_a_damaged_journal_changes_nothing(entry, message):
     assert session.refinement(session.place((0,))) == Refinement()
 
 
-def test_large_images_are_told_apart_by_their_middle():
+def test_large_images_are_told_apart_by_tiles_all_over_them():
     class Huge:
         shape, ndim, dtype = (5, 50_000, 70_000), 3, np.dtype(np.uint8)
 
         def __init__(self, at: tuple[int, int]) -> None:
             self.at = at
+            self.read: list[tuple[int, int]] = []
 
         def __getitem__(self, index):
             z, rows, columns = index
             assert z == 2
-            assert rows.stop - rows.start == columns.stop - columns.start == 1024
-            return np.add.outer(np.arange(rows.start, rows.stop) * self.at[0], np.arange(columns.start, columns.stop))
+            self.read.append((rows.stop, columns.stop))
+            assert rows.stop - rows.start == columns.stop - columns.start == 256
+            black = np.zeros((256, 256), np.uint8)  # a slide: tissue in one corner
+            return black if rows.stop < 50_000 or columns.start else black + self.at[0]
 
-    first, same, other = (header(Image(Huge(at)), name="") for at in ((1, 2), (1, 2), (3, 2)))
+    slides = [Huge(at) for at in ((1, 2), (1, 2), (3, 2))]
+    first, same, other = (header(Image(slide), name="") for slide in slides)
+    assert {rows for rows, _ in slides[0].read} >= {256, 50_000}
+    assert {columns for _, columns in slides[0].read} >= {256, 70_000}
     assert belongs(first, same)
     assert not belongs(first, other)
 

@@ -131,8 +131,7 @@ def test_a_pyramid_is_looked_at_in_full_resolution(bench, discs):
 
 def test_of_a_large_pyramid_no_level_is_read_as_a_whole(bench, discs, monkeypatch):
     monkeypatch.setattr(image_module, "LARGE", 10_000)
-    monkeypatch.setattr(recovery, "LARGE", 10_000)
-    monkeypatch.setattr(recovery, "_MIDDLE", 32)
+    monkeypatch.setattr(recovery, "_TILE", 32)
     rng = np.random.default_rng(0)
     levels = [Watched(rng.integers(0, 255, (400 // n, 500 // n)).astype(np.uint8)) for n in (1, 2, 4)]
     bench.add_image(levels, multiscale=True, contrast_limits=(0, 255))
