@@ -283,7 +283,9 @@ def plane_digest(image: Image, plane: PlaneIndex) -> str:
     """Return the SHA-256 of the pixels of a plane: axes as in the image, numbers with the low byte first."""
     first = min(plane.axes)
     extent = image.shape[first]
-    step = max(1, LARGE * extent // max(1, image.plane_nbytes(plane)))  # a strip at a time, in the order of the bytes
+    chunk = image.chunk(plane)[plane.axes.index(first)]
+    step = max(1, LARGE * extent // max(1, image.plane_nbytes(plane)) // chunk) * chunk  # in the order of the bytes
+    step = extent if image.in_one_chunk(plane) else step
     hashed = hashlib.sha256()
     for start in range(0, extent, step):
         strip = slice(start, start + step), slice(None)

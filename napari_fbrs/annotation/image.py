@@ -196,14 +196,11 @@ class _PlanePixels:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
-    def in_one_chunk(self) -> bool:
-        """Whether it is stored in one piece, which is read as a whole for every part of it."""
-        rows, columns = self._index.axes
+    def chunk(self) -> tuple[int, int]:
+        """Rows and columns of the pieces it is stored in, each of which is read as a whole; 1 where there are none."""
         chunks = [getattr(array, "chunks", None) for array, _, _ in _arrays(self._data)]
-        return all(
-            of is not None and all(_first(of[axis]) >= self._data.shape[axis] for axis in (rows, columns))
-            for of in chunks
-        )
+        rows, columns = (min(_first(of[axis]) if of else 1 for of in chunks) for axis in self._index.axes)
+        return rows, columns
 
 
 class Image:
@@ -302,13 +299,23 @@ class Image:
 
     def read_in_parts(self, index: PlaneIndex) -> bool:
         """Whether only those parts of a resolved plane are read that are looked at."""
+        if not self.coarser:
+            return False
         finest = self._pixels(self.data, index)
-        parts_pay = self.is_large(index) and not finest.in_one_chunk
-        return bool(self.coarser) and parts_pay and finest.dtype.itemsize <= WIDEST
+        parts_pay = self.is_large(index) and not self.in_one_chunk(index)
+        return parts_pay and finest.dtype.itemsize <= WIDEST
 
     def is_large(self, index: PlaneIndex) -> bool:
         """Whether a resolved plane has more than `LARGE` bytes."""
         return self.plane_nbytes(index) > LARGE
+
+    def in_one_chunk(self, index: PlaneIndex) -> bool:
+        """Whether a resolved plane is stored in one piece, which is read as a whole for every part of it."""
+        return all(np.greater_equal(self.chunk(index), self.plane_shape(index)))
+
+    def chunk(self, index: PlaneIndex) -> tuple[int, int]:
+        """Return rows and columns of the pieces that a resolved plane is stored in; 1 where there are none."""
+        return self._pixels(self.data, index).chunk
 
     def plane_nbytes(self, index: PlaneIndex) -> int:
         """Return the bytes of a resolved plane, with its colours."""
@@ -325,17 +332,18 @@ class Image:
         known = dtype_limits(levels[0].dtype, rgb=self.rgb)
         if known is not None:
             return known * len(self.data.parts) if isinstance(self.data, Composite) else known
-        enough = next(
-            level for level in reversed(levels) if math.prod(level.shape[:2]) >= _ENOUGH or level is levels[0]
-        )
-        return make_plane(*self._whole(enough, None)).limits
+        enough = (level for level in reversed(levels[1:]) if math.prod(level.shape[:2]) >= _ENOUGH)
+        return make_plane(*self._whole(next(enough, levels[1]), None)).limits
 
     def _pixels(self, data: Any, index: PlaneIndex) -> _PlanePixels:
         """Return the pixels of a plane of one level."""
         colours = (data.shape[-1],) if self.rgb else (len(data.parts),) if isinstance(data, Composite) else ()
         others = (axis for axis in range(self.ndim) if axis not in index.axes)
+        longest = max(index.axes, key=lambda axis: self.shape[axis])
+        factor = round(self.shape[longest] / data.shape[longest])
         position = tuple(
-            _at_level(at, self.shape[axis], data.shape[axis]) for at, axis in zip(index.position, others, strict=True)
+            _at_level(at, self.shape[axis], data.shape[axis], factor)
+            for at, axis in zip(index.position, others, strict=True)
         )
         shape = (data.shape[index.axes[0]], data.shape[index.axes[1]], *colours)
         return _PlanePixels(data, PlaneIndex(position, index.axes), shape)
@@ -361,9 +369,11 @@ class Image:
         return index
 
 
-def _at_level(at: int, extent: int, count: int) -> int:
-    """Return the position along an axis of a coarser level where one of the finest lies."""
-    factor = 1 << round(math.log2(extent / count))
+def _at_level(at: int, extent: int, count: int, factor: int) -> int:
+    """Return the position along an axis of a coarser level where one of the finest lies.
+
+    Where it may have as many times fewer positions as rows or columns, `factor`, it has.
+    """
     if count in (extent // factor, -(-extent // factor)):  # of what is left over at the end, some levels hold nothing
         return min(at // factor, count - 1)
     return at * count // extent

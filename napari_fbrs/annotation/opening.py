@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -73,7 +74,7 @@ def open_zarr(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
     try:
         found = zarr.open(str(path), mode="r")
         about = {} if isinstance(found, zarr.Array) else _multiscale(dict(found.attrs), path)
-        levels = [found] if isinstance(found, zarr.Array) else list(_levels(found, about["paths"]))
+        levels = [found] if isinstance(found, zarr.Array) else list(_levels(found, path, about["paths"]))
         codecs = [codec for level in levels for codec in _codecs(level)]
     except InputError:
         raise
@@ -89,10 +90,18 @@ def open_zarr(path: Path) -> tuple[list[Any], Mapping[str, Any]]:
     return [finest, *(level for level in coarser if isinstance(level, zarr.Array))], about
 
 
-def _levels(group: Any, paths: Sequence[str]) -> Iterator[Any]:
-    """Yield what a group holds at some paths: the first must be there, a level after it need not."""
+def _levels(group: Any, folder: Path, paths: Sequence[str]) -> Iterator[Any]:
+    """Yield what a group holds at some paths: the first must be there, a level after it need not.
+
+    What the group says of itself may be older than what lies in its folder, and what is not there would be read as 0.
+    """
+    there = [path for path in paths if any((folder / path / name).is_file() for name in _ZARR_FILES)]
+    if paths[0] not in there:
+        raise LookupError(f"there is no array {paths[0]}")
     yield group[paths[0]]
-    yield from (group[path] for path in paths[1:] if path in group)
+    for path in there[1:]:
+        with suppress(LookupError, ValueError):  # damaged
+            yield group[path]
 
 
 def _multiscale(attributes: Mapping[str, Any], path: Path) -> Mapping[str, Any]:

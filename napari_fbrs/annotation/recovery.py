@@ -35,14 +35,16 @@ def fingerprint(image: Image) -> str:
     Of a plane too large to be read as a whole, pixels of tiles spread over it.
     """
     middle = tuple(n // 2 for n in image.shape[:-2])
-    if image.is_large(PlaneIndex(middle).resolved(image.ndim)):
-        rows, columns = (
-            [slice(int(at), int(at) + _TILE) for at in np.linspace(0, max(0, n - _TILE), _TILES)]
-            for n in image.shape[-2:]
-        )
+    index = PlaneIndex(middle).resolved(image.ndim)
+    rows, columns = (
+        [slice(int(at), int(at) + _TILE) for at in np.linspace(0, max(0, n - _TILE), _TILES)] for n in image.shape[-2:]
+    )
+    large = image.is_large(index)
+    if large and not image.in_one_chunk(index):
         plane = np.concatenate([np.asarray(image.data[(*middle, *tile)]) for tile in product(rows, columns)])
     else:
         plane = np.asarray(image.data[(*middle, slice(None), slice(None))])
+        plane = np.concatenate([plane[tile] for tile in product(rows, columns)]) if large else plane
     step = max(1, math.isqrt(math.prod(plane.shape[:2]) // _SAMPLE))
     return hashlib.sha256(np.ascontiguousarray(plane[::step, ::step]).tobytes()).hexdigest()[:16]
 

@@ -267,11 +267,14 @@ def shown_image(record: Record, image: Image) -> Image:
         return image
     if channels.axis is not None:
         return image.of_channels(channels)
-    orders = _split(image, record.image.shape, len(channels.shown))
-    alike = [composite for composite in orders if fingerprint(composite) == record.image.fingerprint]
-    for composite in alike:
-        if len(alike) == 1 or all(plane_digest(composite, at) == sha256 for at, sha256 in record.image.planes.items()):
-            return composite
+    alike = None
+    for composite in _split(image, record.image.shape, len(channels.shown)):
+        if fingerprint(composite) == record.image.fingerprint:
+            if all(plane_digest(composite, at) == sha256 for at, sha256 in record.image.planes.items()):
+                return composite
+            alike = alike or composite
+    if alike is not None:
+        return alike
     raise InputError(
         f"the record is of {len(channels.shown)} layers shown as colours, which are not all in this file: open the "
         "layers in napari and the record there, or call replay(record, Image(Composite([red, green, blue])))"
@@ -283,10 +286,11 @@ def _split(image: Image, shape: tuple[int, ...], count: int) -> Iterator[Image]:
     whole = tuple(image.data.shape)
     for axis, extent in enumerate(whole):
         if whole[:axis] + whole[axis + 1 :] == shape and extent <= _MOST_CHANNELS:
-            levels = [np.moveaxis(level, axis, 0) for level in (image.data, *image.coarser)]
+            coarser = [level for level in image.coarser if level.shape[axis] == extent]
+            levels = [np.moveaxis(level, axis, 0) for level in (image.data, *coarser)]
             for order in permutations(range(extent), count):
-                finest, *coarser = (Composite([parts[i] for i in order]) for parts in levels)
-                yield Image(finest, coarser=coarser)
+                composites = [Composite([parts[i] for i in order]) for parts in levels]
+                yield Image(composites[0], coarser=composites[1:])
 
 
 def check_image(record: Record, image: Image, *, anyway: bool = False) -> None:

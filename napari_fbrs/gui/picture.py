@@ -94,7 +94,8 @@ class Picture:
             yield from map(list, zip(*(levels(layer) for layer in (self.layer, *self.others)), strict=False))
             return
         for data in levels(self.layer):
-            yield [Channel(data, self.axis, channel) for channel in self.channels]
+            if data.shape[self.axis] == level_0(self.layer).shape[self.axis]:
+                yield [Channel(data, self.axis, channel) for channel in self.channels]
 
     def limits(self) -> Limits | None:
         """Return the intensities that are displayed as black and white, of each channel; None for colours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from threading import Event
 from typing import Any
@@ -10,6 +11,8 @@ from napari.qt.threading import FunctionWorker, create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_fbrs.errors import CancelledError, FBRSError
+
+_log = logging.getLogger(__name__)
 
 Task = Callable[[Callable[[], bool]], Any]
 
@@ -86,6 +89,8 @@ class LatestWorker(QObject):
         def report(outcome: tuple[Any, Exception | None]) -> None:
             result, error = outcome
             defect = error is not None and not isinstance(error, FBRSError)  # of which one wants to know in any case
+            if quiet and defect:
+                _log.error("what nobody waited for has failed", exc_info=error)
             if quiet or (called_off.is_set() and not defect):
                 return
             if error is not None:

@@ -276,17 +276,26 @@ def test_levels_that_are_none_are_left_out(shape, dtype):
     assert len(chosen.of_channels(Channels(0, (2,))).coarser) == 2  # channel 2 is in none of two
 
 
-@pytest.mark.parametrize("extent", [4, 5, 6, 7, 9, 13])
-@pytest.mark.parametrize("half", [lambda n: n // 2, lambda n: -(-n // 2)])
-def test_the_position_on_a_coarser_level(monkeypatch, extent, half):
-    """Levels of two planes' means: whether one is left over at the end or not, both name the same."""
+@pytest.mark.parametrize("extent", [3, 4, 5, 6, 7, 9, 13, 31])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("last", [True, False])
+def test_the_position_on_a_coarser_level(monkeypatch, extent, factor, last):
+    """Whether there is a position for what is left over at the end or not."""
     monkeypatch.setattr(image_module, "LARGE", 100)
-    fine = np.arange(extent, dtype=np.uint8)[:, None, None] * np.ones((1, 40, 40), np.uint8)
-    coarse = fine[::2][: half(extent), ::2, ::2]
+    count = max(1, -(-extent // factor) if last else extent // factor)
+    fine = np.arange(extent, dtype=np.uint8)[:, None, None] * np.ones((1, 120, 120), np.uint8)
+    coarse = fine[::factor][:count, ::factor, ::factor]
     for at in range(extent):
         plane = Image(fine, coarser=[coarse]).plane(PlaneIndex((at,)).resolved(3), (0, 255))
-        shown = round(float(plane.read(Crop.whole((40, 40)), (10, 10)).mean()) * 255)
-        assert shown == min(at // 2, half(extent) - 1) * 2
+        shown = round(float(plane.read(Crop.whole((120, 120)), (30, 30)).mean()) * 255)
+        assert shown == min(at // factor, count - 1) * factor
+
+
+def test_an_axis_that_is_as_long_on_a_coarser_level(monkeypatch):
+    monkeypatch.setattr(image_module, "LARGE", 100)
+    fine = np.arange(7, dtype=np.uint8)[:, None, None] * np.ones((1, 40, 40), np.uint8)
+    plane = Image(fine, coarser=[fine[:, ::2, ::2]]).plane(PlaneIndex((5,)).resolved(3), (0, 255))
+    assert round(float(plane.read(Crop.whole((40, 40)), (10, 10)).mean()) * 255) == 5
 
 
 def test_limits_of_a_large_plane(monkeypatch):
@@ -295,8 +304,8 @@ def test_limits_of_a_large_plane(monkeypatch):
     fine = np.random.default_rng(0).integers(0, 4000, (40, 40)).astype(np.uint16)
     coarser = [fine[::2, ::2], fine[::4, ::4] // 2]
     assert Image(fine, coarser=coarser).plane(PlaneIndex().resolved(2)).limits == (coarser[0].min(), coarser[0].max())
-    monkeypatch.setattr(image_module, "_ENOUGH", 10_000)
-    assert Image(fine, coarser=coarser).plane(PlaneIndex().resolved(2)).limits == (fine.min(), fine.max())
+    monkeypatch.setattr(image_module, "_ENOUGH", 10_000)  # more than any but the finest has
+    assert Image(fine, coarser=coarser).plane(PlaneIndex().resolved(2)).limits == (coarser[0].min(), coarser[0].max())
     eight = (fine // 16).astype(np.uint8)
     assert Image(eight, coarser=[eight[::2, ::2]]).plane(PlaneIndex().resolved(2)).limits == (0, 255)
     with pytest.raises(InputError, match="finite and in order"):
@@ -312,6 +321,7 @@ def test_a_plane_in_one_chunk_is_read_once(monkeypatch):
         plane = Image(lazy, coarser=[fine[:, ::2, ::2]]).plane(PlaneIndex((0,)).resolved(3))
         assert bool(plane.coarser) is parts
         np.testing.assert_array_equal(np.asarray(plane.pixels), fine[0])
+        assert len(lazy.read) == 1
 
 
 def test_a_level_that_cannot_be_read_says_so(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,11 @@ def test_the_levels_of_an_ome_zarr_image(tmp_path):
     multiscale["datasets"][1] = {"path": "2"}
     folder.attrs["multiscales"] = [multiscale]
     assert open_image(path).coarser == ()  # half copied: what is there can be worked with
+    folder.create_array("2", data=STACK[:, ::4, ::4])
+    zarr.consolidate_metadata(str(path))
+    assert [level.shape for level in open_image(path).coarser] == [(3, 2, 3)]
+    shutil.rmtree(path / "2")  # of which what was consolidated still tells
+    assert open_image(path).coarser == ()
     multiscale["datasets"] = multiscale["datasets"][::-1]
     folder.attrs["multiscales"] = [multiscale]
     with pytest.raises(InputError, match=r"image\.ome\.zarr is no zarr array that can be read"):
