@@ -110,6 +110,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return to(tensor, *("cpu" if arg == GPU else arg for arg in args), **options)
 
     monkeypatch.setattr(torch.Tensor, "to", on_the_cpu)
+    # Which torch before 2.7 asks for before it casts.
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_version: True)
 
 
 def test_from_a_gpu_the_way_leads_to_the_cpu(gpu: None):
