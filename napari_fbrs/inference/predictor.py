@@ -189,13 +189,13 @@ class Predictor:
         crop, seen = self._crop(plane, told, previous, timings, cancelled) if self.settings.zoom else (None, None)
         stop_if(cancelled)
         looked_at = crop or Crop.whole(plane.shape)
-        size = self._size(looked_at, zoomed=crop is not None)
+        size = self._size(looked_at, zoomed=crop is not None, found=previous.box is not None)
         points = shown(told)
         local = to_crop(points, looked_at, size)
         features = self._features(plane, looked_at, size, local, timings, previous.prior, seen)
         stop_if(cancelled)
         with _timed(timings, "optimise"):
-            start = previous.variables if self._carries_over(previous, looked_at) else None
+            start = previous.variables if self._carries_over(previous, looked_at, features) else None
             logits, variables, evaluations = self._refine(features, told, looked_at, start, cancelled)
             probability = self._probability(logits)
         prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
@@ -230,7 +230,7 @@ class Predictor:
         prior : Prior, optional
             What else it is told, where it can be.
         """
-        size = self._size(crop, zoomed=self.settings.zoom is not None)
+        size = self._size(crop, zoomed=self.settings.zoom is not None, found=True)
         timings = {"read": 0.0, "embed": 0.0}
         return self._features(plane, crop, size, to_crop(shown(clicks), crop, size), timings, prior)
 
@@ -342,10 +342,11 @@ class Predictor:
 
         return self.cache.get((self._computed_by, plane.token, crops, size, points.tobytes()), make)
 
-    def _size(self, crop: Crop, *, zoomed: bool) -> tuple[int, int]:
-        """Return rows and columns of the network's input."""
-        zoom = self.settings.zoom
-        side = zoom.target_size if zoomed and zoom else self.settings.input_size
+    def _size(self, crop: Crop, *, zoomed: bool, found: bool = False) -> tuple[int, int]:
+        """Return rows and columns of the network's input; a first look, before the object is found, is a coarse one."""
+        side = self.settings.input_size
+        if zoomed and (zoom := self.settings.zoom):
+            side = zoom.side(crop) if found else zoom.target_size
         return resized_shape(crop.shape, side) if side else crop.shape
 
     @property
@@ -412,10 +413,12 @@ class Predictor:
         ahead = self._network.ahead(features)
         return replace(ahead, x=ahead.x.bfloat16()) if half and ahead.ahead else ahead
 
-    def _carries_over(self, previous: State, crop: Crop) -> bool:
-        """Return whether variables still mean the same: a bias of pixels does not in another crop."""
-        cut = MODES[self.mode]
-        return cut is None or not cut.is_input or previous.seen == crop
+    def _carries_over(self, previous: State, crop: Crop, features: Features) -> bool:
+        """Return whether variables still mean the same: not a bias of pixels in another crop, or at another size."""
+        cut, variables = MODES[self.mode], previous.variables
+        if cut is None or not cut.is_input or variables is None:
+            return True
+        return previous.seen == crop and variables.size == features.x[0].numel()
 
     @torch.no_grad()
     def _decode(self, features: Features) -> Tensor:

@@ -72,7 +72,11 @@ class PredictorSettings:
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
         """Return the settings that suit a model."""
-        zoom = Zoom(target_size=settings.target_size, min_crop_size=settings.min_crop_size)
+        zoom = Zoom(
+            target_size=settings.target_size,
+            min_crop_size=settings.min_crop_size,
+            largest_size=settings.largest_size,
+        )
         shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded"), True)
         return cls(zoom=zoom, input_size=settings.target_size, **shipped)
 

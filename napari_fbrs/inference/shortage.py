@@ -50,7 +50,7 @@ def _smaller(settings: PredictorSettings) -> PredictorSettings:
     """Return settings with half the resolution, where there is enough of it."""
     zoom, size = settings.zoom, settings.input_size
     if zoom is not None:
-        zoom = replace(zoom, target_size=_half(zoom.target_size))
+        zoom = replace(zoom, target_size=_half(zoom.target_size), largest_size=None)
     return replace(settings, zoom=zoom, input_size=None if size is None else _half(size))
 
 

@@ -29,6 +29,9 @@ class Zoom:
         A crop is kept while its IoU with the crop that would be chosen now is at least this.
     threshold : float
         Probability from which a pixel counts as object here.
+    largest_size : int or None
+        Longer side up to which a crop of more than `target_size` pixels keeps those it has, once the object has been
+        found: there is more to be seen of its outline. None: every crop is brought to `target_size`, as published.
     """
 
     target_size: int = 400
@@ -36,6 +39,13 @@ class Zoom:
     expansion_ratio: float = 1.4
     recompute_iou: float = 0.5
     threshold: float = 0.5
+    largest_size: int | None = None
+
+    def side(self, crop: Crop) -> int:
+        """Return the longer side, in pixels, that a crop around an object is brought to."""
+        if self.largest_size is None:
+            return self.target_size
+        return min(max(*crop.shape, self.target_size), self.largest_size)
 
     def propose(self, box: Crop, clicks: Sequence[Click], shape: tuple[int, int]) -> Crop:
         """Return the crop for an object.

@@ -38,20 +38,28 @@ class ModelSettings:
         Longer side, in pixels, to which an image or a crop of it is brought before the network.
     min_crop_size : int
         Smallest side of a crop in pixels of the image.
+    largest_size : int or None
+        Longer side up to which crops of more than `target_size` pixels are left as they are, once an object has been
+        found; None: all are brought to `target_size`.
 
     Raises
     ------
     ValueError
-        If one of them is no positive whole number.
+        If one of them is no positive whole number, or the largest not the largest.
     """
 
     target_size: int = 400
     min_crop_size: int = 200
+    largest_size: int | None = None
 
     def __post_init__(self) -> None:
         for size in (self.target_size, self.min_crop_size):
             if not isinstance(size, int) or size < 1:
                 raise ValueError(f"{size!r} is no size in pixels")
+        if self.largest_size is not None and not (
+            isinstance(self.largest_size, int) and self.largest_size >= self.target_size
+        ):
+            raise ValueError(f"{self.largest_size!r} is no size from {self.target_size} on")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from napari_fbrs.training.sampling import correcting_click, initial_clicks
 _ATTEMPTS = 8
 _MIN_VISIBLE = 40  # pixels of the crop
 _SQUARE_SHARE = 0.5
+_LARGER_SHARE = 0.5
 _ASPECT = 5 / 7  # of the other batches, near that of photographs and micrographs
 
 
@@ -107,12 +108,15 @@ def open_mixture(config: TrainingConfig) -> Mixture:
 
 
 def batch_shape(config: TrainingConfig, batch: int) -> tuple[int, int]:
-    """Return rows and columns of the crops of a batch: square, lying or standing, the longer side ``config.crop``."""
-    draw = np.random.default_rng((config.seed, 1, batch)).random()
-    short = round(config.crop * _ASPECT / 16) * 16
+    """Return rows and columns of the crops of a batch: square, lying or standing, and how large."""
+    rng = np.random.default_rng((config.seed, 1, batch))
+    draw, side = rng.random(), config.crop
+    if config.largest_crop is not None and rng.random() < _LARGER_SHARE:
+        side = 32 * int(rng.integers(config.crop // 32 + 1, config.largest_crop // 32, endpoint=True))
+    short = round(side * _ASPECT / 16) * 16
     if draw < _SQUARE_SHARE:
-        return config.crop, config.crop
-    return (short, config.crop) if draw < (1 + _SQUARE_SHARE) / 2 else (config.crop, short)
+        return side, side
+    return (short, side) if draw < (1 + _SQUARE_SHARE) / 2 else (side, short)
 
 
 def draw_crop(

@@ -24,6 +24,7 @@ _OPTIONS = (
     "samples",
     "batch",
     "crop",
+    "largest_crop",
     "lr",
     "device",
     "threads",
@@ -70,6 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, help="length of the schedule; may be changed when resuming")
     parser.add_argument("--batch", type=int, help="samples a step")
     parser.add_argument("--crop", type=int, help="longer side of the crops, pixels")
+    parser.add_argument(
+        "--largest-crop", type=int, help="half the batches have larger crops, up to this; the model then sees large "
+        "objects in more detail, and takes longer for them",
+    )  # fmt: skip
     parser.add_argument("--lr", type=float, help="highest learning rate")
     parser.add_argument("--device", help="auto, cpu, cuda")
     parser.add_argument("--threads", type=int, help="threads on a CPU")

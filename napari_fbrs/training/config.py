@@ -60,6 +60,9 @@ class TrainingConfig:
         Samples a step.
     crop : int
         Longer side of the crops, in pixels.
+    largest_crop : int or None
+        Half the batches have crops larger than that, up to this; None: none has. A model trained so is shown large
+        objects in more detail, see `napari_fbrs.models.checkpoint.ModelSettings`.
     min_area : int
         Objects of fewer pixels are not chosen where an image has larger ones.
     lr, backbone_lr_factor, weight_decay : float
@@ -115,6 +118,7 @@ class TrainingConfig:
     samples: int = 100_000
     batch: int = 16
     crop: int = 224
+    largest_crop: int | None = None
     min_area: int = 24
     lr: float = 5e-4
     backbone_lr_factor: float = 0.15
@@ -144,6 +148,8 @@ class TrainingConfig:
             raise InputError("training needs at least one source of labelled images")
         if min(self.samples, self.crop, self.lr, self.shards) <= 0 or self.crop % 32:
             raise InputError("samples, shards and lr must be above 0, and crop a multiple of 32")
+        if self.largest_crop is not None and (self.largest_crop <= self.crop or self.largest_crop % 32):
+            raise InputError(f"the largest crop must be larger than {self.crop}, and a multiple of 32")
         if self.stages not in range(1, 5) or self.output_stride not in OUTPUT_STRIDES:
             raise InputError(f"a network has 1 to 4 stages and an output stride of {OUTPUT_STRIDES}")
         if self.starts_from_model and (self.stages, self.output_stride, self.late) != (3, 16, False):

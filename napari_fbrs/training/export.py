@@ -52,7 +52,7 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
     network.load_state_dict(checkpoint.average)
     samples = checkpoint.batches * config.batch
     name, origin = name or path.stem, origin_of(run_folder)
-    settings = ModelSettings(target_size=config.crop, min_crop_size=_MIN_CROP)
+    settings = ModelSettings(config.crop, _MIN_CROP, config.largest_crop)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(path, network, name, settings, half=True, notes=_notes(config, samples, origin))
     card = _card_path(path, name)

@@ -304,6 +304,10 @@ HOSTILE = {
     "nothing to predict with": (lambda data: data["masks"][0].pop("predictor"), "nothing to predict"),
     "an unknown mode": (at("predictors", 0, "mode", value="magic"), "damaged"),
     "an input of gigapixels": (at("predictors", 0, "settings", "zoom", "target_size", value=10**6), "damaged"),
+    "an input of gigapixels in the end": (
+        at("predictors", 0, "settings", "zoom", "largest_size", value=10**6),
+        "damaged",
+    ),
     "a path as a hash": (at("predictors", 0, "sha256", value="../../model.pth"), "damaged"),
     "a kept mask beyond the plane": (at("masks", 0, "kept", value={"box": [0, 10**9, 0, 9], "bits": ""}), "beyond"),
     "a kept mask of nothing": (at("masks", 0, "kept", value={"box": [5, 4, 0, 9], "bits": ""}), "beyond"),

@@ -139,6 +139,13 @@ def test_masks_keep_what_predicted_them() -> None:
     np.testing.assert_array_equal(back.pixels, mask.pixels)
 
 
+def test_methods_of_records_that_know_no_largest_size() -> None:
+    method = Method("m", "ab" * 32, "f-BRS-B", PredictorSettings(zoom=Zoom(224, 64)))
+    data = through_json(encoding.encode_method(method))
+    del data["settings"]["zoom"]["largest_size"]
+    assert encoding.decode_method(data) == method
+
+
 def test_no_memory_is_promised_to_scales_and_biases() -> None:
     base = Base(None, variables=np.ones((2, 3), np.float32))
     data = through_json(encoding.encode_refinement(Refinement(base=base)))

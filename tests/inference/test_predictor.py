@@ -80,7 +80,8 @@ def test_modes_have_names(bundled: Model):
 
 def test_settings_follow_the_model(bundled: Model):
     settings = Predictor(bundled).settings
-    assert settings.zoom == Zoom(bundled.settings.target_size, bundled.settings.min_crop_size)
+    sizes = bundled.settings
+    assert settings.zoom == Zoom(sizes.target_size, sizes.min_crop_size, largest_size=sizes.largest_size)
     assert settings.input_size == bundled.settings.target_size
     assert settings.first_look
 
@@ -489,6 +490,35 @@ def test_a_large_plane_is_brought_to_the_input_size(network: BrightNetwork):
     assert prediction.network_probability.shape == (50, 60)
     assert prediction.probability.shape == (100, 120)
     assert network.points[-1][0, 0].tolist() == [15, 20]
+
+
+LARGER = ModelSettings(60, 40, largest_size=90)
+
+
+@pytest.mark.parametrize(("side", "seen"), [(40, 60), (55, 79), (150, 90)])
+def test_an_object_that_was_found_is_seen_in_the_detail_there_is(network: BrightNetwork, side: int, seen: int):
+    image = np.zeros((300, 300), np.uint8)
+    image[100 : 100 + side, 100 : 100 + side] = 200
+    predictor = Predictor(model_of(network, LARGER))
+    plane, clicks = predictor.prepare(image), [Click(100 + side // 2, 100 + side // 2)]
+    assert max(predictor.predict(plane, clicks).network_probability.shape) == 60
+    found = State(box=Crop(100, 99 + side, 100, 99 + side))
+    prediction = predictor.predict(plane, clicks, found)
+    assert max(prediction.network_probability.shape) == seen
+    inside = image[prediction.crop.slices] > 0
+    assert (prediction.crop_mask() != inside).mean() < 0.1
+    # Seen pixel by pixel, it is exact.
+    assert np.array_equal(prediction.crop_mask(), inside) == (seen == 79)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_all_modes_go_on_where_the_size_changes(bundled: Model, mode: str):
+    predictor = Predictor(replace(bundled, settings=ModelSettings(32, 32, largest_size=64)), mode)
+    plane = predictor.prepare(two_squares()[:, :60])
+    rounds = ClickList(((CLICKS[0], CLICKS[1]), (CLICKS[2],), (Click(5, 5, positive=False),)))
+    sizes = [max(prediction.network_probability.shape) for prediction in predictor.replay(plane, rounds)]
+    assert sizes[0] == 32
+    assert sizes[-1] > 32
 
 
 def test_a_small_object_in_a_large_plane_is_looked_at_closely(network: BrightNetwork):

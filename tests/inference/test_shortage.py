@@ -19,7 +19,7 @@ from napari_fbrs.models.checkpoint import ModelSettings, load_checkpoint, save_m
 from napari_fbrs.models.deeplab import DeepLabArchitecture
 from napari_fbrs.models.network import Cut, Features
 
-SETTINGS = ModelSettings(target_size=240, min_crop_size=240)
+SETTINGS = ModelSettings(target_size=240, min_crop_size=240, largest_size=280)
 GPU = torch.device("mps")  # stood in for by the CPU; see `gpu`
 
 
@@ -95,6 +95,8 @@ def test_on_a_cpu_half_the_resolution_takes_less():
     np.testing.assert_array_equal(prediction.mask()[110:190, 130:170], True)
     assert not prediction.mask()[:90].any()
     assert lighter.method.settings.zoom.target_size == 120  # a replay looks as coarsely
+    second = lighter.predict(lighter.prepare(bright()), [Click(150, 150), Click(120, 130)], prediction.state)
+    assert max(second.network_probability.shape) == 120
 
 
 def test_what_is_small_already_is_not_halved():

@@ -38,6 +38,16 @@ def test_the_published_numbers():
     assert (zoom.recompute_iou, zoom.threshold) == (0.5, 0.5)
 
 
+def test_crops_are_brought_to_one_size_as_published():
+    assert {Zoom().side(Crop(0, last, 0, 9)) for last in (9, 399, 4000)} == {400}
+
+
+def test_crops_keep_the_pixels_they_have_up_to_the_largest_size():
+    zoom = Zoom(224, 64, largest_size=320)
+    sides = [zoom.side(Crop(50, 50 + last, 7, 69)) for last in (20, 223, 224, 300, 319, 320, 5000)]
+    assert sides == [224, 224, 225, 301, 320, 320, 320]
+
+
 def test_a_small_object_gets_the_smallest_crop():
     # Centres 124.5 and 249.5, side 200: 24.5 and 224.5 round to 24 and 224, 149.5 and 349.5 to 150 and 350.
     assert Zoom().propose(BOX, [], SHAPE) == Crop(24, 224, 150, 350)

@@ -22,7 +22,7 @@ from napari_fbrs.models.hrnet import HRNetArchitecture
 
 CPU = torch.device("cpu")
 SMALL = DeepLabArchitecture("resnet18", 8, stages=2, output_stride=16, rates=(1, 2, 3), norm_radius=100.0)
-SETTINGS = ModelSettings(target_size=96, min_crop_size=24)
+SETTINGS = ModelSettings(target_size=96, min_crop_size=24, largest_size=128)
 OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
 
 
@@ -278,7 +278,10 @@ def test_descriptions_that_fit_no_network(file: Path, architecture: str | None):
 
 @pytest.mark.parametrize(
     "settings_",
-    [None, "", "[]", "3", '{"target_size": 0}', '{"min_crop_size": -5}', '{"target_size": "a"}', '{"a": 1}'],
+    [
+        *(None, "", "[]", "3", '{"target_size": 0}', '{"min_crop_size": -5}', '{"target_size": "a"}', '{"a": 1}'),
+        *('{"target_size": 96, "largest_size": 95}', '{"largest_size": "a"}', '{"largest_size": 1e9}'),
+    ],
 )
 def test_settings_that_fit_no_model(file: Path, settings_: str | None):
     with pytest.raises(ModelFileError, match=file.name):

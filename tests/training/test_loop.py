@@ -46,6 +46,25 @@ def test_a_batch_has_one_shape_and_shapes_vary(config: TrainingConfig, in_folder
         assert tuple(batch.target.shape) == (4, *batch_shape(config, index))
 
 
+def test_half_the_batches_are_larger_where_that_is_wanted(config: TrainingConfig, in_folder):
+    usual, larger = in_folder(config, "x", crop=64), in_folder(config, "x", crop=64, largest_crop=128)
+    shapes = [batch_shape(larger, index) for index in range(200)]
+    sides = [max(shape) for shape in shapes]
+    assert set(sides) == {64, 96, 128}
+    assert 70 < sides.count(64) < 130
+    assert set(shapes) >= {(128, 128), (96, 128), (128, 96)}
+    unchanged = [index for index, side in enumerate(sides) if side == 64]
+    assert [shapes[index] for index in unchanged] == [batch_shape(usual, index) for index in unchanged]
+    image = next(iter(load_batches(larger, 0, 1))).image
+    assert tuple(image.shape[2:]) == shapes[0]
+
+
+@pytest.mark.parametrize("largest", [64, 32, 100])
+def test_the_largest_crop_is_larger(config: TrainingConfig, in_folder, largest: int):
+    with pytest.raises(InputError, match="larger than 64, and a multiple of 32"):
+        in_folder(config, "x", crop=64, largest_crop=largest)
+
+
 def test_points_of_a_batch_are_padded():
     points = batch_points([[Click(1, 2)], [Click(3, 4), Click(5, 6), Click(7, 8, positive=False)]])
     assert points.tolist() == [[[1, 2], [-1, -1], [-1, -1], [-1, -1]], [[3, 4], [5, 6], [7, 8], [-1, -1]]]
@@ -183,12 +202,12 @@ def test_shards_share_weights_but_not_statistics(config: TrainingConfig):
 
 
 def test_export_loads_and_describes_itself(config: TrainingConfig, in_folder, tmp_path: Path):
-    settings = in_folder(config, "run", samples=8)
+    settings = in_folder(config, "run", samples=8, largest_crop=64)
     state = train(settings)
     export(settings.folder, tmp_path / "discs-model.safetensors")
     model = load_model(tmp_path / "discs-model.safetensors", device="cpu")
     assert model.name == "discs-model"
-    assert model.settings.target_size == 32
+    assert (model.settings.target_size, model.settings.largest_size) == (32, 64)
     for stored, averaged in zip(model.network.parameters(), state.average.parameters(), strict=True):
         torch.testing.assert_close(stored, averaged, rtol=1e-3, atol=1e-6)
     card = (tmp_path / CARD).read_text()
