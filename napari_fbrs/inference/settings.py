@@ -21,6 +21,7 @@ MODES = MappingProxyType(
     }
 )
 DEFAULT_MODE = "f-BRS-B"
+_SHOWN = 20  # with the published 8, single later clicks, which then act through scales and biases alone, broke masks
 
 
 def check_mode(mode: str) -> None:
@@ -52,7 +53,7 @@ class PredictorSettings:
         clicks and at the mask.
     network_clicks : int or None
         How many clicks, the first ones, the network is shown in the modes that optimise; None: all. Later ones act
-        through the optimisation alone, on features that are there already.
+        through the optimisation alone, on features that are there already: at once, but less local.
     half : bool
         Whether features are computed in bfloat16, where the device is fast at it; all else stays in float32.
     folded : bool
@@ -78,7 +79,7 @@ class PredictorSettings:
             largest_size=settings.largest_size,
         )
         shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded"), True)
-        return cls(zoom=zoom, input_size=settings.target_size, **shipped)
+        return cls(zoom=zoom, input_size=settings.target_size, network_clicks=_SHOWN, **shipped)
 
 
 @dataclass(frozen=True)

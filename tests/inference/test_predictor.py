@@ -84,6 +84,7 @@ def test_settings_follow_the_model(bundled: Model):
     assert settings.zoom == Zoom(sizes.target_size, sizes.min_crop_size, largest_size=sizes.largest_size)
     assert settings.input_size == bundled.settings.target_size
     assert settings.first_look
+    assert settings.network_clicks == 20
 
 
 def test_what_a_prediction_says(predictor: Predictor):
@@ -213,8 +214,9 @@ TWELVE = [Click(22 + 2 * i, 25 + 4 * i) if i % 2 else Click(70, 6 + 8 * i, posit
 
 
 def test_beyond_the_limit_a_click_needs_no_pass(network: BrightNetwork):
-    predictor = Predictor(model_of(network), "f-BRS-B")
-    predictions = continued(predictor, TWELVE)
+    model = model_of(network)
+    published = replace(PredictorSettings.of_model(model.settings), network_clicks=8)
+    predictions = continued(Predictor(model, "f-BRS-B", settings=published), TWELVE)
     assert {p.crop for p in predictions} == {ZOOMED.crop}
     assert network.passes == 8
     shown = [int((points[0].amax(dim=1) >= 0).sum()) for points in network.points]
