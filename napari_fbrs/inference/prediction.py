@@ -37,6 +37,8 @@ class State:
         The part looked at last, which is what a bias of pixels belongs to.
     implied : Implied or None
         What a mask says that was there before the first click.
+    last : Prior or None
+        What was predicted last.
     """
 
     crop: Crop | None = None
@@ -46,6 +48,7 @@ class State:
     expected: Expected | None = None
     seen: Crop | None = None
     implied: Implied | None = None
+    last: Prior | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from napari_fbrs.errors import InputError, PredictionError
 from napari_fbrs.inference.cache import ByteCache
 from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
 from napari_fbrs.inference.interruption import Interruptible, stop_if
-from napari_fbrs.inference.objective import ClickMasks
+from napari_fbrs.inference.objective import THRESHOLD, ClickMasks
 from napari_fbrs.inference.optimizer import Evaluation, Objective, Variables, optimise
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
 from napari_fbrs.inference.prediction import Prediction, State
@@ -35,6 +35,7 @@ from napari_fbrs.strokes import Stroke, outline, shown
 _INPUT_CLICKS = 5  # the most clicks the network is shown in the modes that optimise its input (METHOD section 5)
 _CACHE_BYTES = 512 * 2**20
 _LOOKS_AT_ONCE = 4  # more would gain little, and take longer to be called off
+_STEADY_IOU = 0.9  # with the mask before; less is more than one late click is likely to mean
 _LEAST_FOR_HALF = 32  # pixels; on images a pixel wide, oneDNN's bfloat16 convolutions read memory nobody has written
 
 
@@ -192,21 +193,31 @@ class Predictor:
         size = self._size(looked_at, zoomed=crop is not None, found=previous.box is not None)
         points = shown(told)
         local = to_crop(points, looked_at, size)
-        features = self._features(plane, looked_at, size, local, timings, previous.prior, seen)
-        stop_if(cancelled)
-        with _timed(timings, "optimise"):
-            start = previous.variables if self._carries_over(previous, looked_at, features) else None
-            logits, variables, evaluations = self._refine(features, told, looked_at, start, cancelled)
-            probability = self._probability(logits)
+
+        def answer(limit: int | None, seen: Features | None = None) -> _Answer:
+            features = self._features(plane, looked_at, size, local, timings, previous.prior, seen, limit)
+            stop_if(cancelled)
+            with _timed(timings, "optimise"):
+                start = previous.variables if self._carries_over(previous, looked_at, features) else None
+                logits, variables, evaluations = self._refine(features, told, looked_at, start, cancelled)
+                return _Answer(self._probability(logits), variables, evaluations)
+
+        limit = self._network_clicks
+        probability, variables, evaluations = answer(limit, seen)
+        late = self.modulates and limit is not None and len(points) > limit
+        if late and self.settings.steady and _breaks(previous.last, looked_at, probability):
+            limit = None
+            probability, variables, evaluations = answer(limit)
         prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
         with _timed(timings, "resize"):
             threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
             mask = prediction.crop_mask(threshold)
             box = bounding_box(mask, looked_at)
         self._warm = True
-        limit = self._network_clicks
-        prior = previous.prior if limit and len(points) >= limit else Prior(looked_at, probability)
-        state = State(crop or previous.crop, variables, box, prior, previous.expected, looked_at, previous.implied)
+        last = Prior(looked_at, probability)
+        prior = previous.prior if limit and len(points) >= limit else last
+        known = previous.expected, looked_at, previous.implied
+        state = State(crop or previous.crop, variables, box, prior, *known, last)
         return replace(prediction, state=state, packed=(threshold, np.packbits(mask)))
 
     @property
@@ -232,7 +243,8 @@ class Predictor:
         """
         size = self._size(crop, zoomed=self.settings.zoom is not None, found=True)
         timings = {"read": 0.0, "embed": 0.0}
-        return self._features(plane, crop, size, to_crop(shown(clicks), crop, size), timings, prior)
+        local = to_crop(shown(clicks), crop, size)
+        return self._features(plane, crop, size, local, timings, prior, None, self._network_clicks)
 
     def logits(self, features: Features, scale: Tensor, bias: Tensor) -> Tensor:
         """Return logits, shape (B, 1, rows, columns), of features with scales and biases; for gradients."""
@@ -363,12 +375,13 @@ class Predictor:
         size: tuple[int, int],
         clicks: Sequence[Click],
         timings: dict[str, float],
-        prior: Prior | None = None,
-        seen: Features | None = None,
+        prior: Prior | None,
+        seen: Features | None,
+        limit: int | None,
     ) -> Features:
         """Return features of a crop; `seen` are those of a first look at it with these clicks, if there was one."""
         cut = MODES[self.mode] or Cut.B
-        points = network_points(clicks, self._network_clicks)
+        points = network_points(clicks, limit)
         if not self._network.takes_prior:
             prior = None
         flip = self.settings.flip
@@ -459,6 +472,14 @@ class Predictor:
         return _checked(torch.sigmoid(logits)[0, 0].cpu().numpy())
 
 
+class _Answer(NamedTuple):
+    """What an optimisation came to."""
+
+    probability: npt.NDArray[np.float32]
+    variables: Variables | None
+    evaluations: tuple[Evaluation, ...]
+
+
 class _Look(NamedTuple):
     """What the network made of a crop."""
 
@@ -493,6 +514,15 @@ def _mirrored(
     present = points.max(axis=1) >= 0
     there[present, 1] = image.shape[2] - 1 - points[present, 1]
     return image[:, :, ::-1], there, None if mask is None else mask[:, ::-1]
+
+
+def _breaks(before: Prior | None, crop: Crop, probability: npt.NDArray[np.float32]) -> bool:
+    """Return whether too much of a mask has changed for a late click."""
+    if before is None:
+        return False
+    size = (probability.shape[0], probability.shape[1])
+    old, new = before.seen(crop, size) > THRESHOLD, probability > THRESHOLD
+    return bool(np.count_nonzero(old & new) < _STEADY_IOU * np.count_nonzero(old | new))
 
 
 def _check(clicks: tuple[Click, ...], shape: tuple[int, int]) -> None:

@@ -21,7 +21,6 @@ MODES = MappingProxyType(
     }
 )
 DEFAULT_MODE = "f-BRS-B"
-_SHOWN = 20  # with the published 8, single later clicks, which then act through scales and biases alone, broke masks
 
 
 def check_mode(mode: str) -> None:
@@ -58,6 +57,9 @@ class PredictorSettings:
         Whether features are computed in bfloat16, where the device is fast at it; all else stays in float32.
     folded : bool
         Whether batch norms are taken into the convolutions: the same to float rounding.
+    steady : bool
+        Whether a click beyond `network_clicks` that changes much of the mask is predicted anew, with all clicks shown
+        to the network: scales and biases act everywhere, and single late clicks would break masks.
     """
 
     zoom: Zoom | None = field(default_factory=Zoom)
@@ -69,6 +71,7 @@ class PredictorSettings:
     network_clicks: int | None = 8
     half: bool = False
     folded: bool = False
+    steady: bool = False
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:
@@ -78,8 +81,8 @@ class PredictorSettings:
             min_crop_size=settings.min_crop_size,
             largest_size=settings.largest_size,
         )
-        shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded"), True)
-        return cls(zoom=zoom, input_size=settings.target_size, network_clicks=_SHOWN, **shipped)
+        shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded", "steady"), True)
+        return cls(zoom=zoom, input_size=settings.target_size, **shipped)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from napari_fbrs.inference.first_look import candidate_crops
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.prediction import Prediction, State
 from napari_fbrs.inference.predictor import Predictor
+from napari_fbrs.inference.prior import Prior
 from napari_fbrs.inference.settings import MODES, PredictorSettings
 from napari_fbrs.inference.zoom import Zoom
 from napari_fbrs.models.checkpoint import Model, ModelSettings
@@ -84,7 +85,7 @@ def test_settings_follow_the_model(bundled: Model):
     assert settings.zoom == Zoom(sizes.target_size, sizes.min_crop_size, largest_size=sizes.largest_size)
     assert settings.input_size == bundled.settings.target_size
     assert settings.first_look
-    assert settings.network_clicks == 20
+    assert (settings.network_clicks, settings.steady) == (8, True)
 
 
 def test_what_a_prediction_says(predictor: Predictor):
@@ -214,14 +215,34 @@ TWELVE = [Click(22 + 2 * i, 25 + 4 * i) if i % 2 else Click(70, 6 + 8 * i, posit
 
 
 def test_beyond_the_limit_a_click_needs_no_pass(network: BrightNetwork):
-    model = model_of(network)
-    published = replace(PredictorSettings.of_model(model.settings), network_clicks=8)
-    predictions = continued(Predictor(model, "f-BRS-B", settings=published), TWELVE)
+    predictor = Predictor(model_of(network), "f-BRS-B")
+    predictions = continued(predictor, TWELVE)
     assert {p.crop for p in predictions} == {ZOOMED.crop}
     assert network.passes == 8
     shown = [int((points[0].amax(dim=1) >= 0).sum()) for points in network.points]
     assert shown == [1, 2, 3, 4, 5, 6, 7, 8]
     assert len(predictions[-1].clicks) == 12
+
+
+@pytest.mark.parametrize(("steady", "passes"), [(False, 3), (True, 4)])
+def test_a_late_click_that_breaks_the_mask_is_shown_to_the_network(steady: bool, passes: int):
+    network = BrightNetwork(guided=True)
+    predictor = Predictor(model_of(network), settings=replace(WHOLE, network_clicks=3, steady=steady))
+    plane = predictor.prepare(two_squares())
+    *_, third = predictor.replay(plane, ClickList.one_by_one(CLICKS[:3]))
+    assert network.passes == 3
+    calm = predictor.predict(plane, CLICKS, third.state)
+    assert network.passes == 3
+    # Where the mask before was another one, the same click changes much.
+    other = Prior(Crop.whole(plane.shape), 1 - third.network_probability)
+    again = predictor.predict(plane, CLICKS, replace(third.state, last=other))
+    assert network.passes == passes
+    shown = int((network.points[-1][0].amax(dim=1) >= 0).sum())
+    assert shown == (4 if steady else 3)
+    # What the network was shown is what it goes on with.
+    assert (again.state.prior.probability is again.network_probability) == steady
+    assert calm.state.prior is third.state.prior
+    assert calm.state.last.probability is calm.network_probability
 
 
 def test_the_mask_so_far_is_shown_and_mirrored():
