@@ -33,12 +33,10 @@ class State:
         The mask so far, as the network is shown it; stays what it was from the last click shown to the network on.
     expected : Expected or None
         What is known of the object's size; for the first look at it.
-    seen : Crop or None
-        The part looked at last, which is what a bias of pixels belongs to.
     implied : Implied or None
         What a mask says that was there before the first click.
     last : Prior or None
-        What was predicted last.
+        What was predicted last, as large as the network's input: where, and at what size, a bias of pixels belongs.
     """
 
     crop: Crop | None = None
@@ -46,7 +44,6 @@ class State:
     box: Crop | None = None
     prior: Prior | None = None
     expected: Expected | None = None
-    seen: Crop | None = None
     implied: Implied | None = None
     last: Prior | None = None
 

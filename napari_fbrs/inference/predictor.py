@@ -198,7 +198,7 @@ class Predictor:
             features = self._features(plane, looked_at, size, local, timings, previous.prior, seen, limit)
             stop_if(cancelled)
             with _timed(timings, "optimise"):
-                start = previous.variables if self._carries_over(previous, looked_at, features) else None
+                start = previous.variables if self._carries_over(previous, looked_at, size) else None
                 logits, variables, evaluations = self._refine(features, told, looked_at, start, cancelled)
                 return _Answer(self._probability(logits), variables, evaluations)
 
@@ -216,8 +216,7 @@ class Predictor:
         self._warm = True
         last = Prior(looked_at, probability)
         prior = previous.prior if limit and len(points) >= limit else last
-        known = previous.expected, looked_at, previous.implied
-        state = State(crop or previous.crop, variables, box, prior, *known, last)
+        state = State(crop or previous.crop, variables, box, prior, previous.expected, previous.implied, last)
         return replace(prediction, state=state, packed=(threshold, np.packbits(mask)))
 
     @property
@@ -426,12 +425,12 @@ class Predictor:
         ahead = self._network.ahead(features)
         return replace(ahead, x=ahead.x.bfloat16()) if half and ahead.ahead else ahead
 
-    def _carries_over(self, previous: State, crop: Crop, features: Features) -> bool:
+    def _carries_over(self, previous: State, crop: Crop, size: tuple[int, int]) -> bool:
         """Return whether variables still mean the same: not a bias of pixels in another crop, or at another size."""
-        cut, variables = MODES[self.mode], previous.variables
-        if cut is None or not cut.is_input or variables is None:
+        cut, last = MODES[self.mode], previous.last
+        if cut is None or not cut.is_input:
             return True
-        return previous.seen == crop and variables.size == features.x[0].numel()
+        return last is not None and (last.crop, last.probability.shape) == (crop, size)
 
     @torch.no_grad()
     def _decode(self, features: Features) -> Tensor:

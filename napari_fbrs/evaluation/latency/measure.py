@@ -157,7 +157,7 @@ class Answer:
         self._scene, self._moment, self._predictor = scene, moment, predictor
         same = MODES[predictor.mode] is MODES[SHIPPED]  # whose variables the state holds
         state = moment.state
-        self._state = state if same or state is None else replace(state, variables=None, seen=None)
+        self._state = state if same or state is None else replace(state, variables=None)
         self.prediction = self._predict()
 
     @property

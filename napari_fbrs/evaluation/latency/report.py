@@ -17,7 +17,7 @@ from napari_fbrs.evaluation.latency.timing import Spread, ratios
 from napari_fbrs.evaluation.report import aligned, new_figure
 
 ENCODE, DECODE, FIRST = "SAM ViT-B, image encoding", "SAM ViT-B, one prompt", "first mask"
-_CLICK_LIMIT = 8  # clicks that the network is shown as published
+_CLICK_LIMIT = 8  # clicks that the network is shown, published and shipped
 
 
 @dataclass(frozen=True)
