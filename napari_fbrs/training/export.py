@@ -52,7 +52,7 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
     network.load_state_dict(checkpoint.average)
     samples = checkpoint.batches * config.batch
     name, origin = name or path.stem, origin_of(run_folder)
-    settings = ModelSettings(config.crop, _MIN_CROP, config.largest_crop)
+    settings = ModelSettings(config.crop, _MIN_CROP, _largest_size(config, origin))
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(path, network, name, settings, half=True, notes=_notes(config, samples, origin))
     card = _card_path(path, name)
@@ -113,6 +113,12 @@ def model_card(
     return "\n".join(lines)
 
 
+def _largest_size(config: TrainingConfig, origin: Origin | None) -> int | None:
+    """Return up to which size crops stay as they are: as trained, else as for the model that the run started from."""
+    largest = config.largest_crop or (origin.largest_size if origin else None)
+    return None if largest is None else max(largest, config.crop)
+
+
 def _notes(config: TrainingConfig, samples: int, origin: Origin | None) -> dict[str, str]:
     """Return what a model file says of its training."""
     notes = {
@@ -132,7 +138,7 @@ def _card_path(path: Path, name: str) -> Path:
 
 def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Origin | None) -> list[str]:
     lines = [
-        f"{samples:,} samples of {config.crop} px crops, batches of {config.batch}, from {_start(config, origin)}.",
+        f"{samples:,} samples of {_crops(config)}, batches of {config.batch}, from {_start(config, origin)}.",
         f"AdamW, learning rate {config.lr:g} (backbone x{config.backbone_lr_factor:g}), half cosine,",
         f"weight decay {config.weight_decay:g}; weights averaged with decay {config.decay:.3g}; seed {config.seed}.",
         f"Normalised focal loss, plus {config.jaccard_weight:g} times the soft Jaccard distance.",
@@ -149,6 +155,11 @@ def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Or
         lines.append("Guided: the network is shown its mask so far, which the next click is to correct;")
         lines.append(f"{share} from a damaged mask and a click that corrects it.")
     return lines
+
+
+def _crops(config: TrainingConfig) -> str:
+    larger = f" (half the batches: larger ones, up to {config.largest_crop} px)" if config.largest_crop else ""
+    return f"{config.crop} px crops{larger}"
 
 
 def _start(config: TrainingConfig, origin: Origin | None) -> str:

@@ -28,11 +28,14 @@ class Origin:
         Of the file.
     samples : int
         Samples that its weights had seen; 0 where the file does not say.
+    largest_size : int or None
+        Up to which size it is shown crops as they are, see `napari_fbrs.models.checkpoint.ModelSettings`.
     """
 
     name: str
     sha256: str
     samples: int = 0
+    largest_size: int | None = None
 
 
 def remember_origin(config: TrainingConfig) -> None:
@@ -56,4 +59,6 @@ def _read(path: Path) -> Origin:
     with safetensors.safe_open(path, framework="pt") as file:
         notes = file.metadata() or {}
     samples = notes.get("samples", "")
-    return Origin(notes.get("name", path.stem), fingerprint(path), int(samples) if samples.isdecimal() else 0)
+    seen = int(samples) if samples.isdecimal() else 0
+    largest = json.loads(notes.get("settings", "{}")).get("largest_size")
+    return Origin(notes.get("name", path.stem), fingerprint(path), seen, largest)

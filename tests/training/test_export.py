@@ -83,6 +83,31 @@ def test_what_is_remembered_of_a_start(config: TrainingConfig, in_folder):
     assert origin_of(run.folder) is None
 
 
+def settings_of(path: Path) -> dict[str, int | None]:
+    return json.loads(notes_of(path)["settings"])
+
+
+def test_a_fine_tuned_model_sees_large_objects_as_its_start_does(config: TrainingConfig, in_folder, tmp_path: Path):
+    first, second = tmp_path / "a" / "first.safetensors", tmp_path / "b" / "second.safetensors"
+    larger = in_folder(config, "one", samples=8, largest_crop=64)
+    train(larger)
+    card = export(larger.folder, first).read_text()
+    assert "8 samples of 32 px crops (half the batches: larger ones, up to 64 px), batches" in card
+    assert settings_of(first)["largest_size"] == 64
+    tuned = in_folder(config, "two", samples=8, init=str(first), fine_tune=True)
+    train(tuned)
+    assert "8 samples of 32 px crops, batches" in export(tuned.folder, second).read_text()
+    assert settings_of(second) == settings_of(first)
+
+
+@pytest.mark.parametrize(("crop", "largest"), [(224, 320), (384, 384)])
+def test_crops_as_large_as_those_trained_on_stay_so(config: TrainingConfig, in_folder, crop: int, largest: int):
+    run = in_folder(config, "run", samples=2, batch=2, init="default", crop=crop)
+    train(run)
+    export(run.folder, run.folder / "m.safetensors")
+    assert settings_of(run.folder / "m.safetensors")["largest_size"] == largest
+
+
 def test_the_card_tells_what_the_model_was_trained_on(config: TrainingConfig, in_folder):
     sources = (SourceSpec("data/cells.v2", 3), SourceSpec("data/nuclei.zip", 2), SourceSpec("scenes", 5))
     card = card_of(in_folder(config, "x", sources=sources, rounds=(0.5, 0.3, 0.2), damaged_share=0.15))
