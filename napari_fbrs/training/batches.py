@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,14 @@ from napari_fbrs.training.augmentation import augment
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.crops import Crop, choose_window, cut
 from napari_fbrs.training.data import SCENES, ComputedScenes, Mixture, Pictures
-from napari_fbrs.training.priors import damaged
+from napari_fbrs.training.priors import damaged, half_corrected
 from napari_fbrs.training.sampling import correcting_click, initial_clicks
 
 _ATTEMPTS = 8
 _MIN_VISIBLE = 40  # pixels of the crop
 _SQUARE_SHARE = 0.5
 _LARGER_SHARE = 0.5
+_DAMAGED_FIRST_SHARE = 0.3  # of the masks corrected click by click
 _ASPECT = 5 / 7  # of the other batches, near that of photographs and micrographs
 
 
@@ -89,8 +90,11 @@ class ClickDataset(Dataset[Example]):
         rng = np.random.default_rng((self._config.seed, index))
         shape = batch_shape(self._config, index // self._config.batch)
         crop = draw_crop(rng, lambda: self._picked(rng), self._config.min_area, shape, self._config.ambiguity)
-        crop = Crop(augment(crop.image, rng), crop.mask, crop.others)
-        return draw_example(crop, rng, self._config.damaged_share if self._config.guided else 0.0)
+        crop = replace(crop, image=augment(crop.image, rng))
+        guided = self._config.guided
+        return draw_example(
+            crop, rng, *(guided * s for s in (self._config.damaged_share, self._config.corrected_share))
+        )
 
     def _picked(self, rng: np.random.Generator) -> LabelledImage:
         assert self._mixture is not None
@@ -162,8 +166,8 @@ def draw_crop(
     return best
 
 
-def draw_example(crop: Crop, rng: np.random.Generator, damaged_share: float) -> Example:
-    """Return a crop with clicks: the first ones on its object, or one that corrects a damaged mask.
+def draw_example(crop: Crop, rng: np.random.Generator, damaged_share: float, corrected_share: float) -> Example:
+    """Return a crop with clicks: the first ones on its object, or those that correct a mask.
 
     Parameters
     ----------
@@ -172,14 +176,26 @@ def draw_example(crop: Crop, rng: np.random.Generator, damaged_share: float) -> 
     rng : numpy.random.Generator
         Decides everything.
     damaged_share : float
-        Probability of a damaged mask.
+        Probability of a damaged mask, and a click that corrects it.
+    corrected_share : float
+        Probability of a first click, and several that correct a mask one after the other: the object as it was labelled
+        where its outline was moved, or a damaged one.
     """
-    if rng.random() < damaged_share:
+    draw = rng.random()
+    if draw < damaged_share:
         prior = damaged(crop.mask, crop.others, rng)
         click = correcting_click(prior, crop.mask, rng)
         if click is not None:
             return Example(crop, [click], prior)
-    return Example(crop, initial_clicks(crop.mask, crop.others, rng), np.zeros_like(crop.mask))
+    first = initial_clicks(crop.mask, crop.others, rng)
+    if 0 <= draw - damaged_share < corrected_share:
+        start = crop.labelled
+        if rng.random() < _DAMAGED_FIRST_SHARE or np.array_equal(start, crop.mask):
+            start = damaged(crop.mask, crop.others, rng)
+        clicks, prior = half_corrected(start, crop.mask, rng)
+        if clicks:
+            return Example(crop, first + clicks, prior)
+    return Example(crop, first, np.zeros_like(crop.mask))
 
 
 def collate(examples: Sequence[Example]) -> Batch:

@@ -79,9 +79,13 @@ class TrainingConfig:
         Whether the network is given a guide, if it has none yet: it then sees the mask it is to correct.
     damaged_share : float
         Share of the samples that start from a damaged mask and a click that corrects it, where there is a guide.
+    corrected_share : float
+        Share of those that start from a mask and several clicks, each of which has corrected what is around it alone
+        (but the last, which is still to do so), where there is a guide.
     ambiguity : float
-        Pixels of an image by which the outline of an object is moved at most, out or in: what the edge of an object is
-        differs between people, and a network that has seen it differ asks the clicks.
+        Pixels of an image by which the outline of an object is moved at most, out or in, everywhere alike or here more
+        than there: what the edge of an object is differs between people, labels are not drawn to the pixel, and a
+        network that has seen them differ asks the clicks.
     jaccard_weight : float
         Of the soft Jaccard distance, which is added to the normalised focal loss.
     validate_every, validation_images : int
@@ -129,7 +133,8 @@ class TrainingConfig:
     rounds: tuple[float, ...] = (0.4, 0.25, 0.2, 0.15)
     guided: bool = True
     damaged_share: float = 0.15
-    ambiguity: float = 0.8
+    corrected_share: float = 0.25
+    ambiguity: float = 1.0
     jaccard_weight: float = 0.5
     validate_every: int = 8_000
     validation_images: int = 20

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from napari_fbrs.evaluation.datasets import LabelledImage
-from napari_fbrs.training.outlines import moved_outline
+from napari_fbrs.training.outlines import moved_outline, spread_over
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -23,6 +23,7 @@ _CLICK_SHARE = 0.5  # of the other crops: centred on a pixel of the object
 _MIN_WINDOW = 48  # pixels; the predictor has a smallest crop too
 _CLOSE_SHARE = 0.04
 _MIN_WINDOW_CLOSE = 12
+_CELLS = (1, 1, 2, 3, 4, 5)  # of the grid by which outlines are moved, along each axis: 1 moves all alike
 _COARSE_SHARE = 0.04  # of crops have been scaled up from far fewer pixels
 
 
@@ -40,8 +41,8 @@ class Window:
         Whether columns are mirrored, last of all.
     coarseness : int
         The image's detail is reduced by this factor.
-    growth : float
-        The object's outline is moved outwards by so many pixels of the image; inwards where negative.
+    growth : tuple of tuple of float
+        A grid over the object: its outline is moved outwards by so many pixels of the image; inwards where negative.
     """
 
     top: int
@@ -51,7 +52,7 @@ class Window:
     quarter_turns: int = 0
     flip: bool = False
     coarseness: int = 1
-    growth: float = 0.0
+    growth: tuple[tuple[float, ...], ...] = ((0.0,),)
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,14 @@ class Crop:
         The object.
     others : ndarray of bool, shape (rows, columns)
         Other objects.
+    labelled : ndarray of bool, shape (rows, columns)
+        The object before its outline was moved.
     """
 
     image: npt.NDArray[np.uint8]
     mask: npt.NDArray[np.bool_]
     others: npt.NDArray[np.bool_]
+    labelled: npt.NDArray[np.bool_]
 
 
 def choose_window(
@@ -88,8 +92,9 @@ def choose_window(
     shape : tuple of int
         Rows and columns of the crop it will become.
     ambiguity : float, optional
-        Pixels of the image by which the outline is moved at most, out or in: where exactly an object ends is a
-        convention that differs between people, so a network is to learn it from the clicks.
+        Pixels of the image by which the outline is moved at most, out or in, everywhere alike or here more than there:
+        where exactly an object ends is a convention that differs between people, and labels are not drawn to the pixel,
+        so a network is to learn it from the clicks.
     """
     zoomed = bool(rng.random() < _ZOOMED_SHARE)
     fraction = _log_uniform(rng, *(_ZOOMED if zoomed else _ANY))
@@ -100,7 +105,9 @@ def choose_window(
     top, left = _corner(rng, picture, label, size, zoomed)
     coarseness = int(rng.integers(2, 7)) if rng.random() < _COARSE_SHARE else 1
     flip = bool(rng.random() < 0.5)
-    return Window(top, left, *size, turns % 4, flip, coarseness, ambiguity * rng.uniform(-1, 1))
+    cells = int(rng.choice(_CELLS))
+    growth = ambiguity * rng.uniform(-1, 1, (cells, cells))
+    return Window(top, left, *size, turns % 4, flip, coarseness, tuple(map(tuple, growth.tolist())))
 
 
 def cut(picture: LabelledImage, label: int, window: Window, shape: tuple[int, int]) -> Crop:
@@ -126,9 +133,19 @@ def cut(picture: LabelledImage, label: int, window: Window, shape: tuple[int, in
     mask = np.repeat((labels == label).astype(np.uint8)[..., None] * 255, 3, axis=2)
     rows, columns = (_nearest(n, m) for n, m in zip(labels.shape, shape, strict=True))
     others = (labels > 0)[rows[:, None], columns]
-    solid = _resized(mask, shape)[..., 0] > 127
-    solid = moved_outline(solid, window.growth * shape[0] / window.height, others & ~solid)
-    return Crop(_oriented(_resized(image, shape), window), _oriented(solid, window), _oriented(others & ~solid, window))
+    labelled = _resized(mask, shape)[..., 0] > 127
+    solid = _moved(labelled, others, window, shape[0] / window.height)
+    masks = (_oriented(part, window) for part in (solid, others & ~solid, labelled))
+    return Crop(_oriented(_resized(image, shape), window), *masks)
+
+
+def _moved(
+    mask: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_], window: Window, scale: float
+) -> npt.NDArray[np.bool_]:
+    growth = np.array(window.growth) * scale
+    if np.abs(growth).max() < 1 or not mask.any():
+        return mask  # less than a pixel is nothing
+    return moved_outline(mask, spread_over(growth, mask), others & ~mask)
 
 
 def _oriented(array: npt.NDArray[_Scalar], window: Window) -> npt.NDArray[_Scalar]:

@@ -145,7 +145,8 @@ def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Or
         f"Probability of 0, 1, 2, ... rounds of correcting clicks: {', '.join(f'{p:g}' for p in config.rounds)}.",
     ]
     if config.ambiguity:
-        lines.append(f"Outlines moved by up to {config.ambiguity:g} pixels of the image: where an object ends differs.")
+        lines.append(f"Outlines moved by up to {config.ambiguity:g} px of the image, everywhere or in parts: where")
+        lines.append("an object ends differs between people, and labels are not drawn to the pixel.")
     if origin is not None and origin.samples:
         lines.append(f"Samples seen, those of the model it started from included: {samples + origin.samples:,}.")
     if config.fine_tune:
@@ -154,6 +155,9 @@ def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Or
         share = f"{config.damaged_share:.0%} of the samples start" if config.guided else "no sample starts"
         lines.append("Guided: the network is shown its mask so far, which the next click is to correct;")
         lines.append(f"{share} from a damaged mask and a click that corrects it.")
+        if config.guided and config.corrected_share:
+            share = f"{config.corrected_share:.0%}"
+            lines.append(f"{share} start from a mask, and clicks each of which has corrected what is around it alone.")
     return lines
 
 

@@ -6,9 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_fbrs.clicks import Click
 from napari_fbrs.training.outlines import moved_outline
+from napari_fbrs.training.sampling import correcting_click
 
 _Mask = npt.NDArray[np.bool_]
+
+_MAX_CORRECTIONS = 10
+_REACH = (0.08, 0.35)  # of a correction around its click, of the object's size
 
 
 def damaged(mask: _Mask, others: _Mask, rng: np.random.Generator) -> _Mask:
@@ -38,6 +43,33 @@ def damaged(mask: _Mask, others: _Mask, rng: np.random.Generator) -> _Mask:
         else:
             out = _moved(out, np.round(rng.normal(0, 0.08 * size, 2)).astype(int))
     return out
+
+
+def half_corrected(start: _Mask, mask: _Mask, rng: np.random.Generator) -> tuple[list[Click], _Mask]:
+    """Return clicks that correct a mask one after the other, and the mask as it is before the last of them.
+
+    Each click is taken to correct what is around it and nothing else: what a user expects who goes along an outline.
+
+    Parameters
+    ----------
+    start : ndarray of bool, shape (H, W)
+        The mask before the first of them.
+    mask : ndarray of bool, shape (H, W)
+        The object; at least one pixel.
+    rng : numpy.random.Generator
+        Decides everything.
+    """
+    size = float(np.sqrt(mask.sum()))
+    clicks: list[Click] = []
+    prior = corrected = start
+    for _ in range(int(rng.integers(1, _MAX_CORRECTIONS + 1))):
+        click = correcting_click(corrected, mask, rng)
+        if click is None:
+            break
+        clicks.append(click)
+        around = _disk((mask.shape[0], mask.shape[1]), np.array(click.pixel), max(rng.uniform(*_REACH) * size, 3))
+        prior, corrected = corrected, np.where(around, mask, corrected)
+    return clicks, prior
 
 
 def _half_plane(mask: _Mask, rng: np.random.Generator) -> _Mask:

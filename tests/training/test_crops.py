@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,22 +76,41 @@ def test_sizes_are_spread_with_a_share_near_the_zoom():
     assert 0.45 < np.mean((fractions > 0.49) & (fractions < 0.86)) < 0.75
 
 
-@pytest.mark.parametrize("growth", [-0.75, 0.75])
-def test_an_outline_is_moved_by_pixels_of_the_image(growth):
+@pytest.fixture
+def square() -> LabelledImage:
     labels = np.zeros((56, 56), np.int32)
     labels[20:36, 20:36] = 1
-    image = LabelledImage(np.zeros((56, 56, 3), np.uint8), labels)
-    plain, moved = (cut(image, 1, Window(0, 0, 56, 56, growth=by), (224, 224)).mask for by in (0, growth))
-    across = moved[112].sum() - plain[112].sum()
+    return LabelledImage(np.zeros((56, 56, 3), np.uint8), labels)
+
+
+@pytest.mark.parametrize("growth", [-0.75, 0.75])
+def test_an_outline_is_moved_by_pixels_of_the_image(square: LabelledImage, growth: float):
+    crop = cut(square, 1, Window(0, 0, 56, 56, growth=((growth,),)), (224, 224))
+    across = crop.mask[112].sum() - crop.labelled[112].sum()
     assert across == 2 * round(4 * growth)  # two sides, four pixels of the crop to one of the image
+
+
+def test_an_outline_is_moved_here_more_than_there(square: LabelledImage):
+    crop = cut(square, 1, Window(0, 0, 56, 56, growth=((-0.75, 0.75), (-0.75, 0.75))), (224, 224))
+    left, right = (np.flatnonzero(mask[112])[[0, -1]] for mask in (crop.labelled, crop.mask))
+    assert set(right - left) <= {2, 3}  # moved to the right as a whole, by three quarters of a pixel of the image
+    assert crop.mask.sum() == pytest.approx(crop.labelled.sum(), rel=0.02)
+
+
+def test_a_moved_outline_turns_with_its_image(square: LabelledImage):
+    window = Window(0, 0, 56, 56, growth=((-0.75, 0.75), (0.75, 0.75)))
+    straight, turned = (cut(square, 1, replace(window, quarter_turns=n), (224, 224)) for n in (0, 1))
+    np.testing.assert_array_equal(turned.mask, np.rot90(straight.mask))
+    np.testing.assert_array_equal(turned.labelled, np.rot90(straight.labelled))
 
 
 def test_outlines_differ_only_where_asked():
     image = picture(5)
-    growths = [choose_window(np.random.default_rng(i), image, 1, (64, 64), 0.8).growth for i in range(50)]
-    assert -0.8 < min(growths) < -0.5
-    assert 0.5 < max(growths) < 0.8
-    assert choose_window(np.random.default_rng(0), image, 1, (64, 64)).growth == 0
+    growths = [np.array(choose_window(np.random.default_rng(i), image, 1, (64, 64), 0.8).growth) for i in range(90)]
+    assert -0.8 < min(growth.min() for growth in growths) < -0.5
+    assert 0.5 < max(growth.max() for growth in growths) < 0.8
+    assert {growth.shape for growth in growths} == {(n, n) for n in range(1, 6)}
+    assert not np.any(choose_window(np.random.default_rng(0), image, 1, (64, 64)).growth)
 
 
 def test_shrinking_averages():

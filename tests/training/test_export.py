@@ -115,7 +115,8 @@ def test_the_card_tells_what_the_model_was_trained_on(config: TrainingConfig, in
     assert "procedural" in card
     assert "correcting clicks: 0.5, 0.3, 0.2." in card
     assert "15% of the samples start from a damaged mask" in card
-    assert "Outlines moved by up to 0.8 pixels" in card
+    assert "Outlines moved by up to 1 px" in card
+    assert "25% start from a mask, and clicks each" in card
     assert "Not validated." in card
     assert "Fine-tuned" not in card
 

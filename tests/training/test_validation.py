@@ -38,7 +38,7 @@ class Scripted:
 def crop(number: int) -> Crop:
     mask = np.zeros((32, 32), dtype=bool)
     mask[4:14, 4:14] = True
-    return Crop(np.full((32, 32, 3), number, np.uint8), mask, np.zeros_like(mask))
+    return Crop(np.full((32, 32, 3), number, np.uint8), mask, np.zeros_like(mask), mask)
 
 
 def test_figures_of_answers_that_are_known():
