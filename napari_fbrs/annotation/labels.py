@@ -27,6 +27,10 @@ class LabelStore(Protocol):
     def stamp(self) -> object | None:
         """What is another one once the labels have been written; None where that is not known."""
 
+    @property
+    def largest(self) -> int:
+        """The largest label there is room for."""
+
     def read(self, index: tuple[Any, ...]) -> Values:
         """Return the labels at an index of the nD array."""
 
@@ -52,6 +56,14 @@ def empty_labels(shape: Sequence[int]) -> npt.NDArray[np.int32]:
         ) from error
 
 
+def no_room(largest: int) -> str:
+    """Return what there is to say where labels are of a type that holds none larger than this."""
+    return (
+        f"labels of this type end at {largest}: there is no room for another object. Convert them to a larger type (in "
+        'napari by "Convert data type" in the menu of the layer), or let Start make a Labels layer'
+    )
+
+
 class ArrayLabels:
     """A label image held in a NumPy array.
 
@@ -65,6 +77,11 @@ class ArrayLabels:
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
         self.array = array
+
+    @property
+    def largest(self) -> int:
+        """The largest label there is room for."""
+        return int(np.iinfo(self.array.dtype).max)
 
     def read(self, index: tuple[Any, ...]) -> Values:
         """Return the labels at an index of the nD array."""
@@ -90,6 +107,11 @@ class SparseLabels:
         self.shape = tuple(shape)
         self.stamp: object | None = object()
         self._planes: dict[tuple[int, ...], Values] = {}
+
+    @property
+    def largest(self) -> int:
+        """The largest label there is room for."""
+        return int(np.iinfo(self.dtype).max)
 
     def read(self, index: tuple[Any, ...]) -> Values:
         """Return the labels at an index of the nD array; only what spans several planes puts them all together."""
@@ -296,11 +318,8 @@ def mask_change(
         return LabelChange((none,) * (len(plane.position) + 2), none, none)
     around = masks[0].crop.union(masks[-1].crop)
     labels = store.read(plane.select(*around.slices))
-    if label > np.iinfo(labels.dtype).max:  # would be written as another object
-        raise InputError(
-            f"object {label} does not fit into labels of {labels.dtype}, which hold at most "
-            f"{np.iinfo(labels.dtype).max}: convert them to int32 to go on"
-        )
+    if label > store.largest:  # would be written as another object
+        raise InputError(f"object {label} does not fit: {no_room(store.largest)}")
     labels = labels.T if plane.transposed else labels
     was, is_ = (mask.within(around) if mask else np.zeros(around.shape, dtype=bool) for mask in (old, new))
     gone = was & ~is_ & (labels == label)

@@ -46,6 +46,11 @@ class CountedLabels:
         """What is another one once the labels have been written; None where that is not known."""
         return self._store.stamp
 
+    @property
+    def largest(self) -> int:
+        """The largest label there is room for."""
+        return self._store.largest
+
     def read(self, index: tuple[object, ...]) -> Values:
         """Return the labels at an index of the nD array."""
         return self._store.read(index)

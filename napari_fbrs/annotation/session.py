@@ -27,6 +27,7 @@ from napari_fbrs.annotation.labels import (
     Values,
     empty_labels,
     mask_change,
+    no_room,
 )
 from napari_fbrs.annotation.reconcile import Edit
 from napari_fbrs.clicks import Click, ClickList
@@ -153,12 +154,13 @@ class Session:
         self.unsaved = False  # whether something has changed since all masks were exported
         self._group: object | None = None
         self._largest = first_object
-        self._predictor, self._lighter = predictor, lighter_ones(predictor)
+        self._lighter = lighter_ones(predictor)
         self._refinements: dict[Place, Refinement] = {}
         # What was written last for each place; no refinement: by a predictor that has been exchanged since.
         self._shown: dict[Place, tuple[Refinement | None, PlaneMask | None]] = {}
         self._unmet: dict[Place, tuple[PlaneMask | None, ClickList, tuple[int, ...]]] = {}  # of mask and clicks
-        self._predictions = ByteCache(_PREDICTION_BYTES)
+        # One attribute, for another thread reads it: predictions are those of this predictor, of this image.
+        self._computing = predictor, ByteCache(_PREDICTION_BYTES)
         self._planes: dict[tuple[PlaneIndex, Limits | None], Plane] = {}
         self._looked: set[Place] = set()  # of all whose plane has been compared with what was shown,
         self._most: dict[PlaneIndex, int] = {}  # and the largest label on planes that were read for that,
@@ -167,11 +169,11 @@ class Session:
     @property
     def predictor(self) -> Predictor:
         """What computes masks; after an exchange, masks shown are those of the one before until computed again."""
-        return self._predictor
+        return self._computing[0]
 
     @predictor.setter
     def predictor(self, predictor: Predictor) -> None:
-        predictor.cache = self._predictor.cache  # in another mode much of it is the same
+        predictor.cache = self.predictor.cache  # in another mode much of it is the same
         self._exchange(predictor)
         self._lighter = lighter_ones(predictor)
 
@@ -187,8 +189,21 @@ class Session:
         return told
 
     def _exchange(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._predictions = ByteCache(_PREDICTION_BYTES)
+        self._computing = predictor, ByteCache(_PREDICTION_BYTES)
+
+    def look_at(self, image: Image) -> None:
+        """Look at other pixels from now on; masks stay as they are until something is clicked there again.
+
+        Raises
+        ------
+        InputError
+            If the image has another shape.
+        """
+        if image.shape != self.image.shape:
+            raise InputError(f"the annotation is of an image of shape {self.image.shape}, not of {image.shape}")
+        self.image = image
+        self._planes = {}
+        self._exchange(self.predictor)
 
     def refinement(self, place: Place) -> Refinement:
         """Return what decides the mask at a place; without clicks where there is none yet."""
@@ -290,8 +305,11 @@ class Session:
         extent : float or None
             Longer side of its bounding box; None: find out.
         """
+        clicked = bool(self.refinement(place).clicks)
+        if clicked:
+            self._check_unlocked(place.object)
         self.extent = extent
-        if self.refinement(place).clicks:
+        if clicked:
             self._slide(place, expected=self._expected(place))
 
     def _slide(self, place: Place, **values: Any) -> None:
@@ -321,9 +339,10 @@ class Session:
         return Expected(float(np.median(extents[-_ALIKE:]))) if extents else None
 
     def outdate(self, place: Place) -> None:
-        """Have the mask at a place computed anew, by a predictor that was exchanged."""
+        """Have the mask at a place computed anew, by a predictor that was exchanged; a locked one stays as it is."""
         refinement, mask = self._shown.get(place, (None, None))
-        if refinement is not None:  # no threshold equals this one, so that it is not what is wanted
+        if refinement is not None and place.object not in self.locked:
+            # No threshold equals this one, so that it is not what is wanted.
             self._set_shown(place, _never(refinement), mask)
 
     def waiting(self) -> list[Place]:
@@ -380,7 +399,7 @@ class Session:
         cancelled : callable, optional
             When it answers True, `CancelledError` is raised.
         """
-        self._predictor.warm_up(self._plane(plane, limits), cancelled=cancelled)
+        self.predictor.warm_up(self._plane(plane, limits), cancelled=cancelled)
 
     def show(self, result: Result) -> bool:
         """Write a mask into the labels; return False, writing nothing, if its refinement is not the current one now."""
@@ -472,15 +491,30 @@ class Session:
         return Place(self.object, self.image.checked(PlaneIndex(position, axes).resolved(self.image.ndim)))
 
     def next_object(self) -> int:
-        """Turn to a new object with the next free label, and return it; stay where nothing has been clicked yet."""
+        """Turn to a new object with the next free label, and return it; stay where nothing has been clicked yet.
+
+        Raises
+        ------
+        InputError
+            If the labels hold no larger ones.
+        """
         if self.places(self.object) or self.object in self.locked:
             self.object = self.free_label()
         return self.object
 
     def free_label(self, above: int = 0) -> int:
-        """Return a label that no object has had, larger than `above`; it is taken from now on."""
-        self._largest = max(self._largest, above) + 1
-        return self._largest
+        """Return a label that no object has had, larger than `above`; it is taken from now on.
+
+        Raises
+        ------
+        InputError
+            If the labels hold no larger ones.
+        """
+        label = max(self._largest, above) + 1
+        if label > self.labels.largest:
+            raise InputError(no_room(self.labels.largest))
+        self._largest = label
+        return label
 
     def painted(self, change: LabelChange) -> None:
         """Record pixels painted by somebody else, so that undo goes back through them in order."""
@@ -683,7 +717,7 @@ class Session:
         self, index: PlaneIndex, refinement: Refinement, cancelled: Callable[[], bool]
     ) -> tuple[Prediction, Method]:
         """Return the prediction after the last round, starting from the longest run of rounds known; by what it is."""
-        predictor, predictions = self._predictor, self._predictions
+        predictor, predictions = self._computing
         rounds, base = refinement.clicks.rounds, refinement.base
         seen = (index, refinement.limits, refinement.expected, base)
         first = refinement.settled_rounds
@@ -701,11 +735,11 @@ class Session:
         return prediction, predictor.method
 
     def _plane(self, index: PlaneIndex, limits: Limits | None) -> Plane:
-        key = (index, limits)
-        plane = self._planes.pop(key, None) or self.image.plane(index, limits)
-        self._planes[key] = plane
-        while len(self._planes) > _PLANES:
-            del self._planes[next(iter(self._planes))]
+        key, planes = (index, limits), self._planes  # which may be exchanged meanwhile, with the image
+        plane = planes.pop(key, None) or self.image.plane(index, limits)
+        planes[key] = plane
+        while len(planes) > _PLANES:
+            del planes[next(iter(planes))]
         return plane
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from napari import Viewer
-from napari.layers import Labels, Points
+from napari.layers import Labels, Layer, Points
 from napari.utils.events import Event
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -19,7 +19,7 @@ from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import SESSION, Result, Session
 from napari_fbrs.errors import InputError, MemoryShortageError
-from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, painted_change
+from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, largest_label, painted_change
 from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
@@ -45,6 +45,10 @@ class Layers:
         """Return the layers that are written to."""
         return self.positive, self.negative, self.labels
 
+    def all(self) -> tuple[Layer, ...]:
+        """Return all layers, those of the image first."""
+        return *self.image.layers, *self.ours()
+
 
 class Annotator(QObject):
     """Annotates one image layer in one viewer.
@@ -65,6 +69,7 @@ class Annotator(QObject):
     refused = Signal(str)  # what could not be done, and why
     crashed = Signal(Exception)
     changed = Signal()  # anything a status line tells
+    replaced = Signal(bool)  # the pixels of the image are others now; whether they are as many as before
     closing = Signal()
     strokes_made = Signal(object)  # the Labels layer that strokes are painted in
 
@@ -92,6 +97,8 @@ class Annotator(QObject):
             points.events.data.connect(self._points_changed)
         layers.labels.events.paint.connect(self._painted)
         layers.labels.events.selected_label.connect(self._label_selected)
+        for layer in layers.image.layers:
+            layer.events.data.connect(self._image_replaced)
         self.read_points()
         self._write_points(strokes=False)  # their layer may be there, and is for the widget to find
         self._settled.start()
@@ -108,8 +115,25 @@ class Annotator(QObject):
             points.events.data.disconnect(self._points_changed)
         self.layers.labels.events.paint.disconnect(self._painted)
         self.layers.labels.events.selected_label.disconnect(self._label_selected)
+        for layer in self.layers.image.layers:
+            layer.events.data.disconnect(self._image_replaced)
         if self.strokes is not None:
             self.strokes.layer.events.paint.disconnect(self._stroke_painted)
+
+    def _image_replaced(self, _event: Event) -> None:
+        """Look at pixels that somebody has put in the place of those of the image."""
+        self.worker.cancel()
+        image, session = self.layers.image, self.session
+        fits = image.shape == session.image.shape
+        if fits:
+            try:
+                session.look_at(image.image())
+                self._settled.start()
+            except InputError:  # channels that are no image together any more
+                fits = False
+        self.replaced.emit(fits)
+        if fits:
+            self.update()
 
     def _plane_changed(self, _event: Event) -> None:
         self._settled.start()
@@ -136,9 +160,10 @@ class Annotator(QObject):
 
     def _take_clicks(self, positive: bool) -> None:
         layer = self.clicks.by_sign[positive]
-        if layer in self.viewer.layers:
-            self.viewer.layers.selection.active = layer
-            layer.mode = "add"
+        if layer not in self.viewer.layers:  # taken away: who asks for its clicks wants it back
+            self.viewer.add_layer(layer)
+        self.viewer.layers.selection.active = layer
+        layer.mode = "add"
 
     @property
     def drawing(self) -> bool:
@@ -326,7 +351,8 @@ class Annotator(QObject):
             compute = self.session.compute
             self.worker.submit(lambda cancelled: compute(place, refinement, cancelled))
         self._mark_unmet()
-        self.layers.labels.selected_label = self.session.object  # what the brush paints is the current object
+        if self.session.object <= self.labels.largest:
+            self.layers.labels.selected_label = self.session.object  # what the brush paints is the current object
         self.changed.emit()
 
     def warm_up(self) -> None:
@@ -360,8 +386,13 @@ class Annotator(QObject):
 
     def set_threshold(self, threshold: float) -> None:
         """Change the threshold of the mask displayed, and of those to come."""
-        self.session.threshold = threshold
-        self._on_plane(lambda place: self.session.set_threshold(place, threshold))
+
+        def change(place: Place) -> None:
+            if self.session.refinement(place).clicks:
+                self.session.set_threshold(place, threshold)
+            self.session.threshold = threshold
+
+        self._on_plane(change, or_to_come=True)
 
     def set_extent(self, extent: float | None) -> None:
         """Say how large the object displayed, and those to come, are; see `Session.set_extent`."""
@@ -378,7 +409,10 @@ class Annotator(QObject):
         if not self.session.places(self.session.object) and self.session.object not in self.objects.known():
             self.refused.emit(f"object {self.session.object} has no clicks yet: click on it first")
             return
-        self.session.object = self.objects.new()
+        try:
+            self.objects.new()
+        except InputError as error:
+            self.refused.emit(str(error))
         self._write_points()
         self.update()
 
@@ -423,7 +457,7 @@ class Annotator(QObject):
     def _new_session(self, predictor: Predictor) -> Session:
         layers = self.layers
         new = layers.labels.metadata.get(NEW, False)  # then it is not worth being looked through
-        largest = 0 if new else int(layers.labels.data.max())  # a lazy array has been refused
+        largest = 0 if new else largest_label(layers.labels)
         session = Session(layers.image.image(), predictor, labels=self.labels, first_object=largest + 1)
         layers.labels.metadata[SESSION] = session
         return session

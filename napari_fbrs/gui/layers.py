@@ -12,7 +12,7 @@ from napari.layers import Labels, Layer, Points
 from napari.utils.colormaps.standardize_color import transform_color
 from napari.utils.events import Event
 
-from napari_fbrs.annotation.labels import Indices, LabelChange, Values, empty_labels
+from napari_fbrs.annotation.labels import Indices, LabelChange, Values, empty_labels, no_room
 from napari_fbrs.annotation.reconcile import Point
 from napari_fbrs.errors import InputError
 from napari_fbrs.gui.picture import Picture
@@ -68,11 +68,32 @@ def check_labels(labels: Labels, image: Picture) -> None:
         raise InputError(f"{name} is multiscale and cannot be edited: let Start make one")
     if type(labels.data).__module__.startswith("dask"):
         raise InputError(f"{name} is a dask array and cannot be edited: load it into memory, or let Start make one")
+    if _read_only(labels.data):
+        raise InputError(f"{name} is read-only: duplicate it, or let Start make one")
     if tuple(labels.data.shape) != image.shape:
         raise InputError(
             f"{name} has shape {tuple(labels.data.shape)}, the image {image.name!r} has {image.shape}"
             f"{'' if image.axis is None else ' without its channels'}: choose another layer or let Start make one"
         )
+
+
+def _read_only(data: Any) -> bool:
+    """Whether an array says that it cannot be written into: one of NumPy's, or of zarr."""
+    flags = getattr(data, "flags", None)
+    return bool(getattr(data, "read_only", False)) or not getattr(flags, "writeable", True)
+
+
+def largest_label(labels: Labels) -> int:
+    """Return the largest label of a layer, 0 where there is none, read slice by slice: the data may be on a disk."""
+    slices = (np.asarray(labels.data[index]) for index in np.ndindex(*labels.data.shape[:-2]))
+    return max((int(labels.max(initial=0)) for labels in slices), default=0)
+
+
+def check_room(labels: Labels) -> None:
+    """Raise `InputError` if a Labels layer has no label left for one more object."""
+    largest, limit = largest_label(labels), int(np.iinfo(labels.data.dtype).max)
+    if largest >= limit:
+        raise InputError(f"the Labels layer {labels.name!r} holds the label {largest}, and {no_room(limit)}")
 
 
 class LayerLabels:
@@ -99,6 +120,11 @@ class LayerLabels:
         A layer that is hidden says nothing of what scripts write.
         """
         return self._stamp if self.layer.visible else None
+
+    @property
+    def largest(self) -> int:
+        """The largest label there is room for."""
+        return int(np.iinfo(self.layer.data.dtype).max)
 
     def _written(self, _event: Event | None = None) -> None:
         self._stamp = object()

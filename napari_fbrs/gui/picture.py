@@ -50,7 +50,7 @@ class Picture:
     others: tuple[Image, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.others and any(layer.rgb for layer in (self.layer, *self.others)):
+        if self.others and any(layer.rgb for layer in self.layers):
             raise InputError("layers with colours of their own cannot be colours of another image: choose one layer")
         for other in self.others:
             _check_alike(self.layer, other)
@@ -61,6 +61,11 @@ class Picture:
     def name(self) -> str:
         """The layer's name."""
         return str(self.layer.name)
+
+    @property
+    def layers(self) -> tuple[Image, ...]:
+        """The layers, the first one first."""
+        return self.layer, *self.others
 
     @property
     def ndim(self) -> int:
@@ -91,7 +96,7 @@ class Picture:
     def _levels(self) -> Iterator[list[Any]]:
         """Yield the array of each colour, at full resolution and at the coarser levels that all of them have."""
         if self.axis is None:
-            yield from map(list, zip(*(levels(layer) for layer in (self.layer, *self.others)), strict=False))
+            yield from map(list, zip(*(levels(layer) for layer in self.layers), strict=False))
             return
         for data in levels(self.layer):
             if data.shape[self.axis] == level_0(self.layer).shape[self.axis]:
@@ -100,7 +105,7 @@ class Picture:
     def limits(self) -> Limits | None:
         """Return the intensities that are displayed as black and white, of each channel; None for colours."""
         if self.axis is None:
-            limits = [shown_limits(layer) for layer in (self.layer, *self.others)]
+            limits = [shown_limits(layer) for layer in self.layers]
         else:
             limits = [shown_limits(self.layer)] * len(self.channels)
         return sum((each for each in limits if each is not None), ()) or None

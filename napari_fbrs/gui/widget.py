@@ -26,14 +26,14 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from napari_fbrs.annotation.click_record import Moment, moment_of
-from napari_fbrs.annotation.session import Result
+from napari_fbrs.annotation.session import SESSION, Result
 from napari_fbrs.errors import FBRSError, InputError, MemoryShortageError
 from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.channel_box import ChannelBox
 from napari_fbrs.gui.export_box import ExportBox
 from napari_fbrs.gui.keys import bind_keys, hints
-from napari_fbrs.gui.layers import check_labels, check_points, new_labels, new_points
+from napari_fbrs.gui.layers import NEW, check_labels, check_points, check_room, new_labels, new_points
 from napari_fbrs.gui.mouse import OtherSign
 from napari_fbrs.gui.objects_table import ObjectsBox
 from napari_fbrs.gui.picture import Picture
@@ -72,6 +72,7 @@ class FBRSWidget(QWidget):
         self._loader.returned.connect(self._loaded)
         self._loader.failed.connect(self._not_loaded)
         self._loading = ""  # the device that a model is being loaded to
+        self._refusal: tuple[int | None, str] | None = None  # told last, and of which object; until it has a new mask
         self._chosen: Layers | None = None
         self._build()
         for watched in self._watched():
@@ -268,6 +269,8 @@ class FBRSWidget(QWidget):
         for role in ("positive", "negative"):
             check_points(chosen[role], image)
         check_labels(chosen["labels"], image)
+        if not {NEW, SESSION} & chosen["labels"].metadata.keys():  # begun by somebody else
+            check_room(chosen["labels"])
         if chosen["positive"] == chosen["negative"]:
             raise InputError("positive and negative clicks need a Points layer each: choose two, or none")
         for role, layer in chosen.items():
@@ -280,7 +283,8 @@ class FBRSWidget(QWidget):
         if self.annotator is not None and image.like(self.annotator.layers.image) and role in self._existing:
             return getattr(self.annotator.layers, role)
         mark = {"role": role} | image.mark
-        return next((layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark), None)
+        made = (layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark)
+        return next((layer for layer in made if _fits(layer, image)), None)
 
     def _load(self, on: str | None = None) -> None:
         name, device = self._boxes.names
@@ -305,17 +309,44 @@ class FBRSWidget(QWidget):
             return
         if self.annotator is not None and self.annotator.layers == layers:
             self.annotator.set_predictor(predictor)
+        elif gone := [layer.name for layer in layers.all() if layer not in self.viewer.layers]:
+            self._refused(f"{', '.join(map(repr, gone))} was removed while the model was loading: press Start again")
+            return
         else:
-            self.recovery.stop()  # before another annotator takes over the session and its labels
-            if self.annotator is not None:
-                self.annotator.close()
-            self.annotator = self._new_annotator(layers, predictor)
+            self._let_go()  # before another annotator takes over the session and its labels
+            try:
+                self.annotator = self._new_annotator(layers, predictor)
+            except InputError as error:
+                self._refresh()
+                self._refused(str(error))
+                return
             self.recovery.follow(self.annotator)
             self.opener.follow(self.annotator)
         self._take_strokes(self.annotator)
         self.annotator.set_sign(True)
         self.export.labels.value = layers.labels
         self._refresh()
+
+    def _let_go(self) -> None:
+        """Leave an annotation; its layers stay."""
+        self.recovery.stop()
+        if self.annotator is not None:
+            self.annotator.close()
+        self.annotator = None
+
+    def _image_replaced(self, fits: bool) -> None:
+        """Go on where the pixels of the image were exchanged for as many others; else leave the annotation."""
+        annotator = self._annotator()
+        image, labels = annotator.layers.image.name, annotator.layers.labels.name
+        if fits:
+            self.recovery.follow(annotator)  # a journal belongs to the pixels it was begun on
+            self._refused(f"the pixels of {image!r} were replaced: clicks look at the new ones, masks stay as they are")
+            return
+        self._let_go()
+        self._refresh()
+        self._refused(
+            f"{image!r} has another shape now: press Start for layers that fit it; the masks so far stay in {labels!r}"
+        )
 
     def _take_strokes(self, annotator: Annotator) -> None:
         """Make use of strokes drawn before: in layers chosen, or in the one made by an earlier start."""
@@ -337,6 +368,7 @@ class FBRSWidget(QWidget):
         annotator.changed.connect(self.recovery.note)
         annotator.shown.connect(self._measured)
         annotator.refused.connect(self._refused)
+        annotator.replaced.connect(self._image_replaced)
         annotator.crashed.connect(self._crashed)
         annotator.strokes_made.connect(
             lambda layer: layer.metadata.update({_ROLE: {"role": "strokes"} | layers.image.mark})
@@ -347,6 +379,7 @@ class FBRSWidget(QWidget):
         return annotator
 
     def _measured(self, result: Result) -> None:
+        self._refusal = None
         if result.prediction is not None:
             self.mode.measured(self._annotator().session.predictor.mode, _milliseconds(result.prediction))
 
@@ -392,7 +425,10 @@ class FBRSWidget(QWidget):
         self._annotator().set_extent(None if value == _FIND_OUT else value)
 
     def _refused(self, message: str) -> None:
-        show_warning(message)
+        refusal = (self.annotator.session.object if self.annotator is not None else None), message
+        if refusal != self._refusal:  # a slider that is dragged says it many times
+            show_warning(message)
+        self._refusal = refusal
         self._say(message)
 
     def _crashed(self, error: Exception) -> None:
@@ -409,6 +445,8 @@ class FBRSWidget(QWidget):
     def _refresh(self, _event: Any = None) -> None:
         """Bring buttons and the status line up to date."""
         annotator = self.annotator
+        if _event is not None:  # something else is displayed
+            self._refusal = None
         self.box.setEnabled(annotator is not None)
         self.objects.refresh(annotator)
         self.propagation.refresh(annotator)
@@ -427,12 +465,26 @@ class FBRSWidget(QWidget):
             self.extent.setValue(_FIND_OUT if extent is None else round(extent))
         count = sum(len(session.refinement(place).clicks) for place in session.places(session.object))
         device = device_text(session.predictor.model.device)
-        if annotator.busy:
+        removed = [repr(layer.name) for layer in annotator.layers.ours() if layer not in self.viewer.layers]
+        if removed:
+            self._say(f"{', '.join(removed)} is not among the layers any more: Start puts it back.")
+        elif self._refusal is not None and self._refusal[0] == session.object:
+            self._say(self._refusal[1])
+        elif annotator.busy:
             self._say(f"Object {session.object}, {_clicks(count)}: computing on {device} ...")
         elif annotator.result is not None and count:
             self._say(f"Object {session.object}, {_clicks(count)} on {device}. {_result_text(annotator.result)}")
         else:
             self._say(f"Object {session.object}, {_clicks(count)}. Ready on {device}: click on the object.")
+
+
+def _fits(layer: Layer, image: Picture) -> bool:
+    """Whether a layer made for an image fits it as it is now."""
+    try:
+        (check_labels if isinstance(layer, Labels) else check_points)(layer, image)
+    except InputError:
+        return False
+    return True
 
 
 def _predictor(model: Model, mode: str, *, zoom: bool) -> Predictor:
