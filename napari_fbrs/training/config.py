@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.models.resnet import OUTPUT_STRIDES
 
@@ -192,7 +193,8 @@ class TrainingConfig:
     def save(self) -> None:
         """Write the configuration into the run folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / _FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))
+        with replacing(self.folder / _FILE) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
     def load(cls, folder: Path) -> TrainingConfig:

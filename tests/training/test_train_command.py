@@ -14,7 +14,7 @@ from napari_fbrs import Click, Predictor, load_model
 from napari_fbrs.cli import main
 from napari_fbrs.errors import InputError
 from napari_fbrs.training.command import add_arguments, configured, run
-from napari_fbrs.training.config import TrainingConfig
+from napari_fbrs.training.config import SourceSpec, TrainingConfig
 from napari_fbrs.training.loop import TENSORBOARD, read_log, train
 from napari_fbrs.training.terminal import OneLine, told_on
 
@@ -172,3 +172,20 @@ def test_the_option_for_tensorboard_can_be_taken_back(config: TrainingConfig, in
     assert configured(parsed(folder, "--tensorboard")).tensorboard
     assert not configured(parsed(folder, "--no-tensorboard")).tensorboard
     assert not configured(parsed(folder)).tensorboard
+
+
+@pytest.mark.parametrize("refused", [("--source", "other"), ("--device", "cuda:99")])
+def test_a_command_that_is_refused_leaves_the_run_as_it_was(config: TrainingConfig, in_folder, refused, capsys):
+    run = in_folder(config, "run", samples=8)
+    train(run, max_steps=1)
+    before = {path: path.read_bytes() for path in run.folder.iterdir()}
+    assert main(["train", run.run_folder, *refused]) == 2
+    assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
+    assert main(["train", run.run_folder]) == 0
+    assert read_log(run.folder)[-1]["samples"] == 8
+
+
+def test_a_command_that_is_refused_begins_no_run(config: TrainingConfig, in_folder):
+    with pytest.raises(InputError, match="nowhere"):
+        train(in_folder(config, "run", sources=(SourceSpec("nowhere"),)))
+    assert not Path(config.run_folder).exists()
