@@ -271,6 +271,6 @@ def test_the_help_tells_the_defaults(capsys):
         main(["train", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     for name in ("samples", "batch", "crop", "lr", "shards", "workers", "seed", "validate_every"):
-        _, _, told = said.split(f"--{name.replace('_', '-')} ")  # in the line of usage, and in the list
+        told = said.split(f"--{name.replace('_', '-')} ")[2]  # after the line of usage
         assert f"(default: {getattr(TrainingConfig, name)})" in told.split("--")[0]
     assert "cuda:1, mps" in said
