@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import os
 import statistics
 import subprocess
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 2 for bad input (with a line on the standard error), 130 when interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that it cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         args = build_parser(arguments).parse_args(arguments)
         code: int = args.run(args)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -502,6 +503,20 @@ def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch, capsy
         monkeypatch.setattr(sys, "stdout", stdout)
         assert cli.main(["models"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["oö.tif", "line\udce4.tif"])
+def test_names_that_the_terminal_cannot_show(squares: Path, stand_in: None, monkeypatch: Any, name: str) -> None:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert segment(out=name) == 0
+    assert (squares / name).is_file()
+    assert segment(out=name) == 2  # it is there
+    written_as = name.encode("ascii", "backslashreplace")
+    assert b"labels written to " + written_as in out.buffer.getvalue()
+    err.flush()
+    assert written_as + b" is there already" in err.buffer.getvalue()
 
 
 def test_the_parser_needs_neither_torch_nor_napari() -> None:
