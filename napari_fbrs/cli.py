@@ -327,17 +327,20 @@ def _remove_journals(name: str, paths: Sequence[Path]) -> int:
     chosen = [path for path in paths if name in ("all", path.stem)]
     if not chosen and name != "all":
         raise InputError(f"no journal is called {name!r}; `napari-fbrs journals` lists them")
+    code = 0
     for path in chosen:
         try:
             if name == "all":
                 read_header(path)  # what is no journal is not ours to remove
             remove_journal(path)
             say(f"{path.stem}: removed")
-        except InputError as error:
+        except (InputError, OSError) as error:
             if name != "all":
                 raise
             say(f"{path.stem}: left, {error}")
-    return 0
+            if isinstance(error, OSError):  # else it is to be left: in use, or no journal
+                code = BAD_INPUT
+    return code
 
 
 def _journal_facts(path: Path) -> tuple[str, str]:
