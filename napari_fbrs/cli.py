@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import os
 import statistics
 import subprocess
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 2 for bad input (with a line on the standard error), 130 when interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that it cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         args = build_parser(arguments).parse_args(arguments)
         code: int = args.run(args)
@@ -323,17 +327,20 @@ def _remove_journals(name: str, paths: Sequence[Path]) -> int:
     chosen = [path for path in paths if name in ("all", path.stem)]
     if not chosen and name != "all":
         raise InputError(f"no journal is called {name!r}; `napari-fbrs journals` lists them")
+    code = 0
     for path in chosen:
         try:
             if name == "all":
                 read_header(path)  # what is no journal is not ours to remove
             remove_journal(path)
             say(f"{path.stem}: removed")
-        except InputError as error:
+        except (InputError, OSError) as error:
             if name != "all":
                 raise
             say(f"{path.stem}: left, {error}")
-    return 0
+            if isinstance(error, OSError):  # else it is to be left: in use, or no journal
+                code = BAD_INPUT
+    return code
 
 
 def _journal_facts(path: Path) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -504,6 +505,20 @@ def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch, capsy
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name", ["oö.tif", "line\udce4.tif"])
+def test_names_that_the_terminal_cannot_show(squares: Path, stand_in: None, monkeypatch: Any, name: str) -> None:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert segment(out=name) == 0
+    assert (squares / name).is_file()
+    assert segment(out=name) == 2  # it is there
+    written_as = name.encode("ascii", "backslashreplace")
+    assert b"labels written to " + written_as in out.buffer.getvalue()
+    err.flush()
+    assert written_as + b" is there already" in err.buffer.getvalue()
+
+
 def test_the_parser_needs_neither_torch_nor_napari() -> None:
     script = (
         "import sys, types; package = types.ModuleType('napari_fbrs'); package.__path__ = [sys.argv[1]];"
@@ -548,3 +563,32 @@ def test_journals_are_listed_and_removed(tmp_path, monkeypatch, capsys):
     assert [path.stem for path in tmp_path.glob("*.journal")] == ["other"]  # no journal: not ours
     assert cli.main(["journals", "--remove", "other"]) == 0
     assert list(tmp_path.glob("*.journal")) == []
+
+
+def test_a_journal_that_cannot_be_removed_stops_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NAPARI_FBRS_JOURNALS", str(tmp_path))
+    for number, name in enumerate(("first", "held", "last")):
+        path = tmp_path / f"{name}.journal"
+        path.write_text('{"format": "napari-fbrs journal", "version": 1}\n')
+        os.utime(path, (number, number))
+    unlink = Path.unlink
+
+    def denied(path: Path, missing_ok: bool = False) -> None:
+        if path.stem == "held":
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", denied)
+        assert cli.main(["journals", "--remove", "all"]) == 2
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == "last: removed"
+        assert said[1].startswith("held: left, ")
+        assert said[1].endswith("cannot be removed: see that its folder may be written to")
+        assert said[2] == "first: removed"
+        assert "cannot be removed" in refused(capsys, cli.main(["journals", "--remove", "held"]))
+    assert [path.name for path in tmp_path.glob("*.journal")] == ["held.journal"]
+    (tmp_path / "held.journal").unlink()
+    (tmp_path / "folder.journal").mkdir()
+    assert cli.main(["journals", "--remove", "all"]) == 2
+    assert "folder: left, " in capsys.readouterr().out

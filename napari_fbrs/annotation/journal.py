@@ -272,17 +272,19 @@ def remove_journal(path: Path) -> None:
     Raises
     ------
     InputError
-        If one holds it, or it cannot be removed.
+        If one holds it.
+    OSError
+        If it cannot be removed.
     """
     lock = FileLock(_lock_path(path), thread_local=False)
     try:
         lock.acquire(blocking=False)
-    except (Timeout, OSError, NotImplementedError) as error:
+    except (Timeout, NotImplementedError) as error:
         raise InputError(f"{path.name} is in use by a napari that is open, or not ours to remove") from error
     lock.release()
     _remove(path)
     if path.exists():
-        raise InputError(f"{path} cannot be removed: see that its folder may be written to")
+        raise OSError(f"{path} cannot be removed: see that its folder may be written to")
 
 
 def tidy(folder: Path, most: int = MOST_BYTES, youngest: timedelta = YOUNGEST, now: datetime | None = None) -> None:

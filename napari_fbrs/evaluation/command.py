@@ -85,7 +85,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         "--min-area", type=_count, metavar="N", help="smallest object, in pixels (default: 100 in images/ and labels/, "
         "1 in published data sets)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="decides the sample (default: 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="decides the sample (default: 0)")
     parser.add_argument(
         "--clicks", type=_count, default=MAX_CLICKS, metavar="N", help=f"most clicks an object (default: {MAX_CLICKS})"
     )
@@ -121,6 +121,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, found {text!r}")
+    return int(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate as the parsed options say; return the exit status.
 
@@ -130,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         If data or options cannot be used.
     """
     if args.plot:
-        require_plots()
+        require_plots(args.plot)
     for path in filter(None, (args.json, args.plot, args.worst, args.resume)):
         _check_folder(path)
     evaluation = Evaluation(args)

@@ -125,9 +125,12 @@ def write_plot(path: Path, results: Sequence[Result]) -> None:
         raise InputError(f"cannot draw into {path}: {error}") from error
 
 
-def require_plots() -> None:
-    """Raise an `InputError` where matplotlib is not installed."""
-    new_figure((1, 1))
+def require_plots(*paths: Path) -> None:
+    """Raise an `InputError` where matplotlib is not installed, or draws into no files of such names."""
+    known = new_figure((1, 1)).canvas.get_supported_filetypes()
+    for path in paths:
+        if path.suffix[1:].lower() not in known:
+            raise InputError(f"cannot draw into {path}: give it a name that ends in .png, .pdf or .svg")
 
 
 def new_figure(size: tuple[float, float]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     known.add_argument("--classes", type=Path, metavar="CSV", help="classes of objects: columns object,class")
     known.add_argument("--image", type=Path, metavar="IMAGE", help="grey image whose intensities csv measures")
     known.add_argument("--axes", metavar="TZYX", help="a letter for each axis")
-    known.add_argument("--scale", type=float, nargs="+", metavar="SIZE", help="size of a pixel along each axis")
+    known.add_argument("--scale", type=_parsed(_size), nargs="+", metavar="SIZE", help="size of a pixel along each "
+                       "axis")  # fmt: skip
     known.add_argument("--units", nargs="+", metavar="UNIT", help="unit of each axis, such as um; of all, if it is one")
     known.add_argument("--name", help="name of the image, for file names (default: that of the file)")
     how = parser.add_argument_group("how")
@@ -100,6 +102,16 @@ def report(exported: Exported, *, short: bool = False) -> str:
     slices = "" if planes == 1 else f" of {planes} slices"
     where = exported.path.name if short else exported.path
     return f"{objects} object{'' if objects == 1 else 's'}{slices} written to {where}"
+
+
+def _size(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise InputError(f"a pixel has a size that is finite and above 0, found {text!r}")
+    return size
 
 
 class _Bar:

@@ -107,7 +107,7 @@ class Planes:
     Raises
     ------
     InputError
-        If something chosen is not there, or labels are negative.
+        If something chosen is not there, or labels are negative, or there are no pixels.
     CancelledError
         If called off.
     """
@@ -123,6 +123,10 @@ class Planes:
         self.image = image
         self._progress, self._cancelled = progress, cancelled
         extents = image.shape[:-2]
+        if 0 in image.shape:
+            raise InputError(f"labels of shape {image.shape} hold no pixels: there is nothing to export")
+        if selection.planes is not None and not extents:
+            raise InputError("a 2D image has no slices to choose from: leave them at 'all', or --slices out")
         if selection.planes is not None and len(selection.planes) != len(extents):
             raise InputError(f"labels of shape {image.shape} have {len(extents)} leading axes, chosen was from "
                              f"{len(selection.planes)}; join what is chosen from each by semicolons")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,8 @@ class LabelImage:
         A name for each axis, the last two being ``"y", "x"``; found from the number of axes by default: a stack is
         taken for z, two leading axes for t and z.
     scale : sequence of float, optional
-        Size of a pixel along each axis, in `units`; 1 by default.
+        Size of a pixel along each axis, in `units`; 1 by default, and for 0. Of an axis that runs backwards, as in a
+        layer, the size is positive.
     units : sequence of str, optional
         Unit of each axis, such as ``"micrometer"`` or ``"second"``; ``"pixel"`` by default.
     translate : sequence of float, optional
@@ -57,7 +59,7 @@ class LabelImage:
     Raises
     ------
     InputError
-        If the labels are not whole numbers, or the rest does not fit their shape.
+        If the labels are not whole numbers, a size is not finite, or the rest does not fit their shape.
     """
 
     data: Any
@@ -77,6 +79,8 @@ class LabelImage:
         for what, values in (("axes", self.axes), ("scale", self.scale), ("units", self.units)):
             if len(values) not in (0, ndim):
                 raise InputError(f"labels of shape {tuple(data.shape)} need {ndim} {what}, found {len(values)}")
+        if not all(math.isfinite(size) for size in self.scale):
+            raise InputError(f"sizes of a pixel are finite, found scale {', '.join(map(str, self.scale))}")
         if self.intensities is not None and tuple(self.intensities.shape) != tuple(data.shape):
             raise InputError(
                 f"the image to measure has shape {tuple(self.intensities.shape)}, the labels have {tuple(data.shape)}"

@@ -268,5 +268,5 @@ def _described(path: Path, metadata: Mapping[str, str]) -> tuple[Architecture, M
     try:
         architecture = parse(metadata["architecture"], path.name)
         return architecture, ModelSettings(**json.loads(metadata["settings"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path.name} has metadata that describe no model: {error}") from error

@@ -194,6 +194,8 @@ def find_model(name: str | Path) -> Path:
         return Path(name)
     entries = {entry.name: entry for entry in list_models()}
     entry = entries.get(name)
+    if entry is None and Path(name).is_file():
+        raise ModelFileError(f"{name} is no model file: their names end in {' or '.join(_SUFFIXES)}")
     if entry is None:
         raise ModelFileError(f"no model is called {name!r}; there are {', '.join(entries)}, or give a file's path")
     if entry.path is None:

@@ -102,7 +102,16 @@ class ClickDataset(Dataset[Example]):
 
 
 def open_mixture(config: TrainingConfig) -> Mixture:
-    """Return the training images of a run."""
+    """Return the training images of a run.
+
+    Raises
+    ------
+    InputError
+        If a source is not there, or holds no such images.
+    """
+    for spec in config.sources:
+        if spec.path != SCENES and not Path(spec.path).exists():
+            raise InputError(f"there is no {spec.path}: a source is a folder or a zip of images/ and labels/")
     share = config.cache_mb * 2**20 // len(config.sources)
     sources: list[Pictures] = [
         ComputedScenes(config.seed) if spec.path == SCENES else Source(Path(spec.path), max_bytes=share)

@@ -35,6 +35,8 @@ _OPTIONS = (
     "tensorboard",
 )
 _EXAMPLES = """\
+A run that is resumed keeps the options that are not given again.
+
 examples:
   napari-fbrs train run --source cells --fine-tune --samples 2000
       a few images of your own, cells/images/NAME.png with cells/labels/NAME.png (0 is background): goes on from the
@@ -52,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, help="checkpoint and log go here; a run found here is resumed")
     parser.add_argument(
         "--source", action="append", default=[], metavar="PATH[=WEIGHT]",
-        help="zip or folder with images/ and labels/, or 'scenes' for computed ones; may be repeated",
+        help="zip or folder with images/ and labels/, or 'scenes' for computed ones; may be repeated "
+        "(default of WEIGHT, its share of the samples: 1)",
     )  # fmt: skip
     parser.add_argument(
         "--init",
@@ -68,23 +71,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fine-tune", action="store_true", default=None, help="keep the backbone as it is: for a few images of one "
         "kind. Starts, as all runs do, from the bundled model unless --init says otherwise",
     )  # fmt: skip
-    parser.add_argument("--samples", type=int, help="length of the schedule; may be changed when resuming")
-    parser.add_argument("--batch", type=int, help="samples a step")
-    parser.add_argument("--crop", type=int, help="longer side of the crops, pixels")
+    parser.add_argument(
+        "--samples", type=int, help=f"length of the schedule; may be changed when resuming{_default('samples')}"
+    )
+    parser.add_argument("--batch", type=int, help=f"samples a step{_default('batch')}")
+    parser.add_argument("--crop", type=int, help=f"longer side of the crops, pixels{_default('crop')}")
     parser.add_argument(
         "--largest-crop", type=int, help="half the batches have larger crops, up to this; the model then sees large "
-        "objects in more detail, and takes longer for them",
+        "objects in more detail, and takes longer for them (default: none has)",
     )  # fmt: skip
-    parser.add_argument("--lr", type=float, help="highest learning rate")
-    parser.add_argument("--device", help="auto, cpu, cuda")
-    parser.add_argument("--threads", type=int, help="threads on a CPU")
-    parser.add_argument("--shards", type=int, help="parts of a batch computed at the same time")
-    parser.add_argument("--workers", type=int, help="processes that prepare samples")
-    parser.add_argument("--seed", type=int, help="decides data and clicks")
-    parser.add_argument("--validate-every", type=int, help="samples between validations")
+    parser.add_argument("--lr", type=float, help=f"highest learning rate{_default('lr')}")
+    parser.add_argument("--device", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps")
+    parser.add_argument("--threads", type=int, help="threads on a CPU (default: torch's own)")
+    parser.add_argument("--shards", type=int, help=f"parts of a batch computed at the same time{_default('shards')}")
+    parser.add_argument("--workers", type=int, help=f"processes that prepare samples{_default('workers')}")
+    parser.add_argument("--seed", type=int, help=f"decides data and clicks{_default('seed')}")
+    parser.add_argument("--validate-every", type=int, help=f"samples between validations{_default('validate_every')}")
     parser.add_argument(
         "--tensorboard", action=argparse.BooleanOptionalAction, default=None,
-        help="write figures for TensorBoard, too (extra: tensorboard), into the folder tensorboard of the run's",
+        help="write figures for TensorBoard, too (extra: tensorboard), into the folder tensorboard of the run's "
+        "(default: no)",
     )  # fmt: skip
     parser.add_argument(
         "--export",
@@ -93,6 +99,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not train: write the model that the run has come to, and a card that describes it beside it",
     )
     parser.add_argument("--name", help="of the model exported; that of its file where it is not given")
+
+
+def _default(name: str) -> str:
+    """Return how the help ends for an option whose value, not given, is that of a new configuration."""
+    return f" (default: {getattr(TrainingConfig, name)})"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,10 +145,11 @@ def source_spec(text: str) -> SourceSpec:
     Raises
     ------
     InputError
-        If the weight is no number.
+        If the weight is no number above 0.
     """
     path, _, weight = text.partition("=")
     try:
-        return SourceSpec(path, float(weight or 1))
+        share = float(weight or 1)
     except ValueError as error:
         raise InputError(f"--source takes PATH or PATH=WEIGHT, not {text!r}") from error
+    return SourceSpec(path, share)

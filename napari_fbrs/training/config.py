@@ -8,10 +8,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.models.resnet import OUTPUT_STRIDES
 
 _FILE = "config.json"
+_LEAST = {"samples": 1, "crop": 32, "shards": 1, "validate_every": 1, "seed": 0, "threads": 0, "workers": 0}
+_LARGEST_SEED = 2**32 - 1  # torch is seeded with a million times as much, which must fit into 64 bits
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,19 @@ class SourceSpec:
         A zip or a folder, see `napari_fbrs.evaluation.datasets.Source`; or "scenes" for procedural ones.
     weight : float, optional
         Relative share of the samples.
+
+    Raises
+    ------
+    InputError
+        If the weight is not finite and above 0.
     """
 
     path: str
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise InputError(f"the weight of {self.path} must be finite and above 0, found {self.weight}")
 
     @property
     def name(self) -> str:
@@ -110,6 +122,11 @@ class TrainingConfig:
         Memory for decoded images, in MiB, shared by the sources.
     tensorboard : bool
         Whether figures are written for TensorBoard, too.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, or two of them not together.
     """
 
     sources: tuple[SourceSpec, ...]
@@ -151,8 +168,15 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise InputError("training needs at least one source of labelled images")
-        if min(self.samples, self.crop, self.lr, self.shards) <= 0 or self.crop % 32:
-            raise InputError("samples, shards and lr must be above 0, and crop a multiple of 32")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        if self.seed > _LARGEST_SEED:
+            raise InputError(f"seed must be at most {_LARGEST_SEED}, found {self.seed}")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise InputError(f"lr must be finite and above 0, found {self.lr}")
+        if self.crop % 32:
+            raise InputError(f"crop must be a multiple of 32, found {self.crop}")
         if self.largest_crop is not None and (self.largest_crop <= self.crop or self.largest_crop % 32):
             raise InputError(f"the largest crop must be larger than {self.crop}, and a multiple of 32")
         if self.stages not in range(1, 5) or self.output_stride not in OUTPUT_STRIDES:
@@ -192,7 +216,8 @@ class TrainingConfig:
     def save(self) -> None:
         """Write the configuration into the run folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / _FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1))
+        with replacing(self.folder / _FILE) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
     def load(cls, folder: Path) -> TrainingConfig:
@@ -201,12 +226,17 @@ class TrainingConfig:
         Raises
         ------
         InputError
-            If there is none.
+            If there is none, or it is damaged.
         """
         path = folder / _FILE
         if not path.is_file():
             raise InputError(f"{folder} is no training run: there is no {_FILE}")
-        values = json.loads(path.read_text())
-        values["sources"] = tuple(SourceSpec(**source) for source in values["sources"])
-        values["rounds"] = tuple(values["rounds"])
-        return cls(**values)
+        try:
+            values = json.loads(path.read_text())
+            values["sources"] = tuple(SourceSpec(**source) for source in values["sources"])
+            values["rounds"] = tuple(values["rounds"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path} is damaged, or of another version ({error}): mend it, or begin a run in another folder"
+            ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -58,7 +59,7 @@ class Mixture:
     """
 
     def __init__(self, sources: Sequence[Pictures], weights: Sequence[float]) -> None:
-        if len(sources) != len(weights) or min(weights, default=0) <= 0:
+        if not sources or len(sources) != len(weights) or not all(0 < weight < math.inf for weight in weights):
             raise InputError(f"{len(sources)} sources need as many weights above 0, got {list(weights)}")
         self.sources = list(sources)
         self._cumulated = np.cumsum(weights) / np.sum(weights)

@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
+from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
-from napari_fbrs.models.checkpoint import ModelSettings, fingerprint, save_model
+from napari_fbrs.models.checkpoint import FORMAT, ModelSettings, fingerprint, save_model
 from napari_fbrs.models.deeplab import DeepLab
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.data import SCENES
@@ -28,7 +31,7 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
     run_folder : Path
         A run with a checkpoint; it may be going on.
     path : Path
-        The ``.safetensors`` file to write, in half precision.
+        The ``.safetensors`` file to write, in half precision; a model that is there is replaced.
     name : str, optional
         The model's name; that of the file by default.
 
@@ -40,10 +43,10 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
     Raises
     ------
     InputError
-        If the folder holds no run, or one without a checkpoint; or `path` is no place for a model.
+        If the folder holds no run, or one without a checkpoint; if `path` is no place for a model, or holds something
+        else.
     """
-    if path.suffix != ".safetensors":
-        raise InputError(f"models are written as .safetensors, not as {path.name!r}")
+    _check_may_write(path)
     config = TrainingConfig.load(run_folder)
     checkpoint = Checkpoint.read(run_folder)
     if checkpoint is None:
@@ -54,9 +57,12 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
     name, origin = name or path.stem, origin_of(run_folder)
     settings = ModelSettings(config.crop, _MIN_CROP, _largest_size(config, origin))
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(path, network, name, settings, half=True, notes=_notes(config, samples, origin))
+    log = read_log(run_folder)
+    with replacing(path) as temporary:
+        save_model(temporary, network, name, settings, half=True, notes=_notes(config, samples, origin))
     card = _card_path(path, name)
-    card.write_text(model_card(name, config, samples, read_log(run_folder), network, fingerprint(path), origin))
+    with replacing(card) as temporary:
+        temporary.write_text(model_card(name, config, samples, log, network, fingerprint(path), origin))
     return card
 
 
@@ -111,6 +117,21 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _check_may_write(path: Path) -> None:
+    """Raise `InputError` unless a model may be written to a path: where there is none yet, or one to replace."""
+    if path.suffix != ".safetensors":
+        raise InputError(f"models are written as .safetensors, not as {path.name!r}")
+    if not path.exists():
+        return
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            found = (file.metadata() or {}).get("format")
+    except (safetensors.SafetensorError, OSError):
+        found = None
+    if found != FORMAT:
+        raise InputError(f"{path} is there already and holds no model of this program: choose another name")
 
 
 def _largest_size(config: TrainingConfig, origin: Origin | None) -> int | None:

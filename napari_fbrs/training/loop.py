@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_fbrs.annotation.line_file import LineFile
+from napari_fbrs.annotation.output import replacing
+from napari_fbrs.errors import InputError
 from napari_fbrs.models.network import InteractiveNetwork
-from napari_fbrs.training.batches import Batch, batch_points, load_batches
+from napari_fbrs.training.batches import Batch, batch_points, load_batches, open_mixture
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.losses import IGNORE, jaccard_distance, normalised_focal_loss
 from napari_fbrs.training.origin import remember_origin
@@ -64,16 +67,18 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
     """
     if config.tensorboard:
         require_tensorboard()
-    config.save()
     precision = choose_precision(config.device, config.precision)
+    open_mixture(config)  # what cannot be used is found here, before it takes the place of what was used so far
+    sets = validation_sets(config)
     state = opened_state(config, precision.device)
-    if state.batches:
-        _LOGGER.info("resuming after %d samples", state.batches * config.batch)
+    seen, log = state.batches * config.batch, read_log(config.folder)
+    config.save()
+    if seen:
+        _LOGGER.info("resuming after %d samples", seen)
     else:
         remember_origin(config)
-    seen = state.batches * config.batch
-    _forget_after(config.folder / LOG, seen)
-    sets, shards = validation_sets(config), Shards(state.network, config.shards)
+    _forget_after(config.folder, seen, log)
+    shards = Shards(state.network, config.shards)
     scalars = Scalars(config.folder / TENSORBOARD if config.tensorboard else None, seen)
     with closing(scalars), _threads(config.threads):
         run = _Run(config, precision, state, sets, shards, scalars)
@@ -209,9 +214,25 @@ class _Run:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's log."""
+    """Return the lines of a run's log; a last one that was cut off, as by a kill, is left out.
+
+    Raises
+    ------
+    InputError
+        If another line is damaged; names it.
+    """
     path = folder / LOG
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines: list[dict[str, Any]] = []
+    try:
+        for line in LineFile(path).read():
+            if not isinstance(line, dict) or "samples" not in line:
+                raise ValueError(f"found {line!r:.40} instead of figures")
+            lines.append(line)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}, line {len(lines) + 1}, is damaged ({error}): remove the line") from error
+    return lines
 
 
 def _told(line: dict[str, Any]) -> str:
@@ -241,11 +262,10 @@ def _scalars(line: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _forget_after(path: Path, samples: int) -> None:
-    """Drop the log's lines that a resumed run will write again; at the very start, all."""
-    if path.is_file():
-        kept = [line for line in path.read_text().splitlines() if samples and json.loads(line)["samples"] <= samples]
-        path.write_text("".join(line + "\n" for line in kept))
+def _forget_after(folder: Path, samples: int, log: Sequence[dict[str, Any]]) -> None:
+    """Keep of a run's log the lines that a resumed run will not write again; at the very start, none."""
+    with replacing(folder / LOG) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in log if samples and line["samples"] <= samples))
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import safetensors
 
+from napari_fbrs.annotation.output import replacing
+from napari_fbrs.errors import InputError
 from napari_fbrs.models.checkpoint import fingerprint
 from napari_fbrs.models.zoo import find_model
 from napari_fbrs.training.config import TrainingConfig
@@ -44,13 +46,25 @@ def remember_origin(config: TrainingConfig) -> None:
     remembered.unlink(missing_ok=True)
     if config.init is not None:
         path = Path(config.init) if config.init.endswith(".npz") else find_model(config.init)
-        remembered.write_text(json.dumps(dataclasses.asdict(_read(path)), indent=1))
+        with replacing(remembered) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(_read(path)), indent=1))
 
 
 def origin_of(run_folder: Path) -> Origin | None:
-    """Return what a run started from; None for random weights, and for runs older than this record."""
+    """Return what a run started from; None for random weights, and for runs older than this record.
+
+    Raises
+    ------
+    InputError
+        If the record is damaged.
+    """
     path = run_folder / _FILE
-    return Origin(**json.loads(path.read_text())) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Origin(**json.loads(path.read_text()))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged, or of another version ({error}): mend it, or remove it") from error
 
 
 def _read(path: Path) -> Origin:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_fbrs.errors import ModelFileError
+from napari_fbrs.errors import InputError, ModelFileError
 from napari_fbrs.models.deeplab import DeepLab, DeepLabArchitecture
 from napari_fbrs.models.zoo import load_model
 from napari_fbrs.training.config import TrainingConfig
@@ -48,12 +48,25 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint | None:
-        """Return the checkpoint of a folder, None where there is none."""
+        """Return the checkpoint of a folder, None where there is none.
+
+        Raises
+        ------
+        InputError
+            If it is damaged.
+        """
         path = folder / _FILE
         if not path.is_file():
             return None
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        return cls(**saved | {"architecture": DeepLabArchitecture(**saved["architecture"])})
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            return cls(**saved | {"architecture": DeepLabArchitecture(**saved["architecture"])})
+        except Exception as error:  # there is nothing that reading a damaged pickle does not raise
+            reason = str(error).split("\n", 1)[0] or type(error).__name__
+            raise InputError(
+                f"{path} cannot be read, or is damaged ({reason}): put a copy of it in its place, or remove it to "
+                "begin the run anew"
+            ) from error
 
     def write(self, folder: Path) -> None:
         """Write the checkpoint; whenever the process is killed there is a whole one."""
@@ -116,6 +129,8 @@ def opened_state(config: TrainingConfig, device: torch.device) -> TrainingState:
 
     Raises
     ------
+    InputError
+        If the checkpoint is damaged.
     ModelFileError
         If ``config.init`` is needed and cannot be used.
     """

@@ -170,10 +170,20 @@ def test_a_plot_and_a_page(discs: Path, tmp_path: Path):
         (["--json", "no/such/a.json"], "cannot write no/such/a.json: there is no folder"),
         (["--jobs", "0"], "must be a whole number from 1, found '0'"),
         (["--format", "coco"], "invalid choice: 'coco'"),
+        (["--seed", "-5"], "must be a whole number from 0, found '-5'"),
+        (["--seed", "1.5"], "must be a whole number from 0, found '1.5'"),
     ],
 )
 def test_what_cannot_be_done_is_said(discs: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str):
     assert said in refused(capsys, evaluate(discs, *options))
+
+
+@pytest.mark.parametrize("name", ["x.doc", "x", ".png"])
+def test_a_plot_of_no_known_kind_is_refused_before_the_work(discs: Path, tmp_path: Path, capsys, name: str):
+    pytest.importorskip("matplotlib")
+    said = refused(capsys, evaluate(discs, "--plot", tmp_path / name, "--json", tmp_path / "a.json"))
+    assert f"cannot draw into {tmp_path / name}: give it a name that ends in .png" in said
+    assert not list(tmp_path.glob("a.*"))
 
 
 def test_progress_is_shown_to_who_looks(

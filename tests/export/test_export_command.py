@@ -65,6 +65,10 @@ def test_bad_input_is_one_line_and_code_2(folder, capsys):
         (("--format", "csv", "-o", "out", "--slices", "9:12;0"), "axis t"),
         (("--format", "csv", "-o", "out", "--objects", "x"), "1, 4-9"),
         (("--format", "csv", "-o", "out", "--scale", "1"), "need 4 scale"),
+        *(
+            (("--format", "csv", "-o", "out", "--scale", "1", "1", size, "1"), "finite and above 0")
+            for size in ("0", "-1", "nan", "inf", "wide")
+        ),
     ):
         assert export(*arguments) == 2
         said = capsys.readouterr()

@@ -77,6 +77,17 @@ def test_what_is_not_there_is_said(selection, message, stack):
         Planes(stack, selection)
 
 
+def test_a_2d_image_has_no_slices():
+    with pytest.raises(InputError, match="a 2D image has no slices to choose from"):
+        Planes(LabelImage(np.eye(3, dtype=int)), Selection(planes=(slice(3, 4),)))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 5, 5)])
+def test_labels_without_pixels(shape):
+    with pytest.raises(InputError, match=r"hold no pixels: there is nothing to export"):
+        Planes(LabelImage(np.zeros(shape, int)))
+
+
 def test_labels_below_zero_are_refused():
     with pytest.raises(InputError, match="-3"):
         Planes(LabelImage(np.array([[0, -3]])))

@@ -47,6 +47,7 @@ def test_a_multiscale_layer_is_exported_at_full_resolution():
         (np.ones((2, 2)), {}, "whole numbers"),
         (np.ones(2, dtype=int), {}, "at least 2 dimensions"),
         (np.ones((2, 2), dtype=int), {"scale": (1,)}, "need 2 scale"),
+        (np.ones((2, 2), dtype=int), {"scale": (1, np.nan)}, "sizes of a pixel are finite, found scale 1, nan"),
         (np.ones((2, 2), dtype=int), {"axes": "xy"}, "end in y, x"),
         (np.ones((2, 2, 2), dtype=int), {"axes": "yyx"}, "different names"),
         (np.ones((2, 2), dtype=int), {"intensities": np.ones((3, 2))}, r"shape \(3, 2\)"),

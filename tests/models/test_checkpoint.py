@@ -244,6 +244,7 @@ def described(**changes: Any) -> str:
         None,
         "",
         "{",
+        pytest.param("[" * 100_000, id="nested"),
         "[]",
         "3",
         '"deeplab"',

@@ -70,6 +70,12 @@ def test_names_nobody_knows(folder: Path):
         find_model("yours")
 
 
+def test_a_file_of_another_kind_is_no_model(tmp_path: Path):
+    (tmp_path / "c.csv").touch()
+    with pytest.raises(ModelFileError, match=r"c\.csv is no model file: their names end in \.safetensors or \.pth"):
+        find_model(str(tmp_path / "c.csv"))
+
+
 @pytest.mark.parametrize("name", ["resnet34_dh128_sbd", "hrnet32_ocr128_lvis"])
 def test_published_models_say_where_they_come_from_and_belong(folder: Path, name: str):
     with pytest.raises(ModelFileError) as refused:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
-import safetensors
+import safetensors.torch
+import torch
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
@@ -153,3 +155,34 @@ def test_cards_of_two_models_in_one_folder(config: TrainingConfig, in_folder, tm
 def test_a_model_needs_its_suffix(config: TrainingConfig, tmp_path: Path):
     with pytest.raises(InputError, match=r"\.safetensors, not as 'model\.pth'"):
         export(config.folder, tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("found", [b"", b"notes", safetensors.torch.save({"a": torch.zeros(2)})], ids=len)
+def test_what_is_no_model_of_ours_is_not_replaced(config: TrainingConfig, in_folder, tmp_path: Path, found: bytes):
+    train(in_folder(config, "run", samples=4))
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(found)
+    with pytest.raises(InputError, match="holds no model of this program"):
+        export(tmp_path / "run", path)
+    assert path.read_bytes() == found
+    assert not (tmp_path / CARD).exists()
+
+
+def test_a_model_is_replaced_whole_or_not_at_all(config: TrainingConfig, in_folder, tmp_path: Path, monkeypatch):
+    train(in_folder(config, "run", samples=4))
+    path = tmp_path / "models" / "m.safetensors"
+    export(tmp_path / "run", path)
+    export(tmp_path / "run", path, "other")
+    assert notes_of(path)["name"] == "other"
+    before = path.read_bytes()
+
+    def fills_the_disk(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fills_the_disk)
+    with pytest.raises(InputError, match=r"cannot write .*m\.safetensors: no space left"):
+        export(tmp_path / "run", path)
+    assert path.read_bytes() == before
+    assert {file.name for file in path.parent.iterdir()} == {"m.safetensors", "m.md", CARD}

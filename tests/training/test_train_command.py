@@ -14,8 +14,8 @@ from napari_fbrs import Click, Predictor, load_model
 from napari_fbrs.cli import main
 from napari_fbrs.errors import InputError
 from napari_fbrs.training.command import add_arguments, configured, run
-from napari_fbrs.training.config import TrainingConfig
-from napari_fbrs.training.loop import TENSORBOARD, read_log, train
+from napari_fbrs.training.config import SourceSpec, TrainingConfig
+from napari_fbrs.training.loop import LOG, TENSORBOARD, read_log, train
 from napari_fbrs.training.terminal import OneLine, told_on
 
 TINY = ("--device", "cpu", "--workers", "0", "--batch", "2", "--threads", "1")
@@ -172,3 +172,105 @@ def test_the_option_for_tensorboard_can_be_taken_back(config: TrainingConfig, in
     assert configured(parsed(folder, "--tensorboard")).tensorboard
     assert not configured(parsed(folder, "--no-tensorboard")).tensorboard
     assert not configured(parsed(folder)).tensorboard
+
+
+@pytest.mark.parametrize("refused", [("--source", "other"), ("--device", "cuda:99")])
+def test_a_command_that_is_refused_leaves_the_run_as_it_was(config: TrainingConfig, in_folder, refused, capsys):
+    run = in_folder(config, "run", samples=8)
+    train(run, max_steps=1)
+    before = {path: path.read_bytes() for path in run.folder.iterdir()}
+    assert main(["train", run.run_folder, *refused]) == 2
+    assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
+    assert main(["train", run.run_folder]) == 0
+    assert read_log(run.folder)[-1]["samples"] == 8
+
+
+def test_a_command_that_is_refused_begins_no_run(config: TrainingConfig, in_folder):
+    with pytest.raises(InputError, match="nowhere"):
+        train(in_folder(config, "run", sources=(SourceSpec("nowhere"),)))
+    assert not Path(config.run_folder).exists()
+
+
+WRONG = [
+    ("--seed", "-1"), ("--seed", "99999999999999"), ("--lr", "nan"), ("--lr", "inf"), ("--lr", "0"),
+    ("--workers", "-1"), ("--threads", "-3"), ("--validate-every", "0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "value"), WRONG)
+def test_numbers_that_cannot_be_used(discs: Path, tmp_path: Path, capsys, option: str, value: str):
+    assert main(["train", str(tmp_path / "run"), "--source", str(discs), option, value]) == 2
+    assert f"{option[2:].replace('-', '_')} must be" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "0", "-1"])
+def test_weights_are_finite_and_above_0(tmp_path: Path, weight: str):
+    with pytest.raises(InputError, match="the weight of cells must be finite and above 0"):
+        configured(parsed(str(tmp_path), "--source", f"cells={weight}"))
+
+
+def test_a_source_that_is_not_there(tmp_path: Path, capsys):
+    assert main(["train", str(tmp_path / "run"), "--source", str(tmp_path / "missing.zip"), *TINY]) == 2
+    assert f"there is no {tmp_path / 'missing.zip'}:" in capsys.readouterr().err
+
+
+@pytest.fixture
+def begun(config: TrainingConfig, in_folder) -> Path:
+    """Return the folder of a run that may go on."""
+    run = in_folder(config, "run", samples=8)
+    train(run, max_steps=1)
+    return run.folder
+
+
+def test_a_line_of_the_log_that_was_cut_off_is_dropped(begun: Path, tmp_path: Path):
+    whole = read_log(begun)
+    with (begun / LOG).open("a") as log:
+        log.write('{"samples": 4, "iou"')
+    assert read_log(begun) == whole
+    assert main(["train", str(begun), "--export", str(tmp_path / "m.safetensors")]) == 0
+    assert main(["train", str(begun)]) == 0
+    assert [line["samples"] for line in read_log(begun)] == [0, 4, 8]
+
+
+CUT = '{"samples": 4, "iou"\n'
+DAMAGED = [
+    (LOG, CUT, r"log\.jsonl, line 1, is damaged"),
+    (LOG, "5\n", r"log\.jsonl, line 1, is damaged"),
+    ("config.json", CUT, r"config\.json is damaged"),
+    ("config.json", '{"sources": [], "rounds": [], "run_folder": "run", "speed": 3}', r"config\.json .*'speed'"),
+    pytest.param("config.json", "[" * 100_000, r"config\.json is damaged", id="nested"),
+    ("checkpoint.pt", CUT, r"checkpoint\.pt cannot be read, or is damaged"),
+    ("origin.json", CUT, r"origin\.json is damaged"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), DAMAGED)
+def test_what_is_damaged_in_a_run_is_named(begun: Path, tmp_path: Path, capsys, name: str, content: str, said: str):
+    (begun / name).write_text(content)
+    config = (begun / "config.json").read_bytes()
+    assert main(["train", str(begun), "--export", str(tmp_path / "m.safetensors")]) == 2
+    assert re.search(said, capsys.readouterr().err)
+    if name != "origin.json":  # training does not need it
+        assert main(["train", str(begun), "--samples", "12"]) == 2
+        assert re.search(said, capsys.readouterr().err)
+        assert (begun / "config.json").read_bytes() == config
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_checkpoint_that_was_cut_off(begun: Path, share: float):
+    path = begun / "checkpoint.pt"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"checkpoint\.pt .*: put a copy of it in its place, or remove it"):
+        run(parsed(str(begun)))
+
+
+def test_the_help_tells_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for name in ("samples", "batch", "crop", "lr", "shards", "workers", "seed", "validate_every"):
+        told = said.split(f"--{name.replace('_', '-')} ")[2]  # after the line of usage
+        assert f"(default: {getattr(TrainingConfig, name)})" in told.split("--")[0]
+    assert "cuda:1, mps" in said

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_fbrs.annotation.output import replacing
+from napari_fbrs.annotation.output import check_may_write, replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.latency.measure import (
     QUICK,
@@ -29,7 +29,7 @@ from napari_fbrs.evaluation.latency.sam import Sam, sam_is_there
 from napari_fbrs.evaluation.latency.scenes import Picture, Scene, make_scene
 from napari_fbrs.evaluation.latency.timing import CLOCKS, Clock, Task, alternate
 from napari_fbrs.evaluation.latency.warming import measure_warm_up
-from napari_fbrs.evaluation.report import new_figure
+from napari_fbrs.evaluation.report import require_plots
 from napari_fbrs.evaluation.simulation import next_click
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.models.checkpoint import Model
@@ -85,7 +85,9 @@ def run(args: argparse.Namespace, pictures: Pictures) -> int:
     if args.threads is not None and args.threads < 1:
         raise InputError(f"--threads must be at least 1, found {args.threads}")
     if args.plot:
-        new_figure((1, 1))
+        require_plots(args.plot)
+    for path in filter(None, (args.json, args.plot)):
+        check_may_write(path, (), overwrite=True)
     model = load_model(args.model, args.device)
     with torch_threads(args.threads or torch.get_num_threads()):
         report = measure(

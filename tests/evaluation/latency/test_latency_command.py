@@ -79,6 +79,15 @@ def test_a_plot_is_drawn(stand_in: BrightNetwork, tmp_path: Path):
     assert (tmp_path / "figures.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(("option", "name"), [("plot", "x.doc"), ("plot", "no/x.png"), ("json", "no/x.json")])
+def test_files_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path, monkeypatch, capsys, option, name):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(command, "load_model", lambda *_: pytest.fail("it has begun"))
+    assert main(["benchmark", "latency", f"--{option}", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert ("there is no folder" if "/" in name else "cannot draw into") in said
+
+
 def test_without_transformers_the_sam_is_left_out(
     stand_in: BrightNetwork, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
