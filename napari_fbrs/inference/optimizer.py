@@ -186,7 +186,7 @@ class Objective:
         """What the clicks ask of the pixels that decide."""
         assert self._near is not None
         positive, negative = self._masks.weights
-        right = lambda p: self._masks.pixels_met(torch.from_numpy(p).to(self._masks.positive))  # noqa: E731
+        right = lambda p: self._masks.pixels_met(torch.from_numpy(p.astype(np.float32)).to(self.device))  # noqa: E731
         return Clicked(self._near.window, positive, negative, prices(self._features.x.shape[1]), right)
 
     @torch.no_grad()

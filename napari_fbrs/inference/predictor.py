@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -417,7 +417,8 @@ class Predictor:
         if device.type in ("cpu", "cuda"):
             batch = batch.contiguous(memory_format=torch.channels_last)
         half = self._half and min(batch.shape[2:]) >= _LEAST_FOR_HALF
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        # Where nothing is to be cast, nothing is said of it: not every device and version knows of bfloat16.
+        with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
             features = self._network.embed(batch, coordinates, cut, mask)
         features = replace(features, x=features.x.float(), aside=tuple(tensor.float() for tensor in features.aside))
         if not self.settings.local:
