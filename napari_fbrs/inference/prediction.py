@@ -26,7 +26,8 @@ class State:
     crop : Crop or None
         The part last zoomed in on; None before that.
     variables : ndarray of float32 or None
-        Scales and biases of f-BRS; None before the first optimisation.
+        Scales and biases of f-BRS, or an input's bias; None before the first optimisation. They belong to the mode
+        they were found in, and are not used where their number is not that of the mode's own.
     box : Crop or None
         Bounding box of the mask; None when it is empty: the next prediction looks for the object anew.
     prior : Prior or None

@@ -167,7 +167,8 @@ class Predictor:
         clicks : sequence of Click
             All clicks on the object, in order; at least one.
         state : State, optional
-            Of the prediction from the clicks before the last ones. None: start anew.
+            Of the prediction from the clicks before the last ones. None: start anew. Of one in a mode with another
+            number of variables, all but these is continued from; they start at zeros.
         cancelled : callable, optional
             Asked between stages and optimiser steps; when it answers True, `CancelledError` is raised.
 
@@ -453,7 +454,9 @@ class Predictor:
         objective = Objective(
             self._network, features, masks, cancelled, insist=self.settings.insist, local=self.settings.local
         )
-        optimum = optimise(objective, objective.zeros() if start is None else start)
+        zeros = objective.zeros()
+        # Those of a state from another mode mean nothing here.
+        optimum = optimise(objective, start if start is not None and start.shape == zeros.shape else zeros)
         return optimum.logits, optimum.variables, optimum.evaluations
 
     def _click_masks(self, clicks: Sequence[Click], crop: Crop, size: tuple[int, int]) -> ClickMasks:

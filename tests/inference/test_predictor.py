@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -741,3 +742,25 @@ def test_what_differs_is_computed_anew(small: Model, other: str):
     alone = Predictor(small, second.mode, settings=second.settings)
     assert digest(shared) == digest(rounds_of(alone, two_squares(), CLICKS[:3]))
     assert len(rounds) == len(shared)
+
+
+@pytest.mark.parametrize(("before", "mode"), [("f-BRS-B", "f-BRS-C"), ("f-BRS-B", "RGB-BRS"), ("RGB-BRS", "f-BRS-B")])
+def test_variables_of_another_mode_are_not_continued_from(small: Model, before: str, mode: str):
+    clicks = [Click(118, 106), Click(140, 106, positive=False)]
+    first, predictor = (Predictor(small, name, settings=WHOLE) for name in (before, mode))
+    plane = first.prepare(data.coins())
+    state = first.predict(plane, clicks, first.predict(plane, clicks[:1]).state).state
+    assert np.any(state.variables)
+    found, wanted = (predictor.predict(plane, clicks, given) for given in (state, replace(state, variables=None)))
+    np.testing.assert_array_equal(found.probability, wanted.probability)
+    np.testing.assert_array_equal(found.state.variables, wanted.state.variables)
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, True, "8"])
+def test_settings_that_are_no_numbers_are_refused(value: Any):
+    with pytest.raises(InputError, match=f"network_clicks is a number of clicks or None, got {value!r}"):
+        PredictorSettings(network_clicks=value)
+    for size in (value, 0):
+        with pytest.raises(InputError, match=f"input_size is a number of pixels or None, got {size!r}"):
+            PredictorSettings(input_size=size)
+    assert PredictorSettings(network_clicks=0, input_size=None).network_clicks == 0
