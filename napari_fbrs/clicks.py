@@ -24,12 +24,12 @@ class Click:
     row, column : float
         Position in pixels; whole numbers lie on pixel centres.
     positive : bool, optional
-        True on the object (the default), False off it.
+        True on the object (the default), False off it. A truth value of NumPy, 1 or 0 becomes one of these.
 
     Raises
     ------
     ValueError
-        If a coordinate is NaN or infinite.
+        If a coordinate is NaN or infinite, or the sign is anything else.
     """
 
     row: float
@@ -39,6 +39,9 @@ class Click:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.row) and math.isfinite(self.column)):
             raise ValueError(f"a click needs finite coordinates, got row {self.row}, column {self.column}")
+        if not isinstance(self.positive, (int, np.integer, np.bool_)) or self.positive not in (0, 1):
+            raise ValueError(f"a click is positive (True) or negative (False), got {self.positive!r}")
+        object.__setattr__(self, "positive", bool(self.positive))
 
     @property
     def pixel(self) -> tuple[int, int]:

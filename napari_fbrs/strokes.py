@@ -42,7 +42,7 @@ class Stroke(Click):
     Raises
     ------
     ValueError
-        If there are no runs, or they are in another order, overlap, or begin before 0.
+        If there are no runs, or they are in another order, overlap, or begin before 0; or as for a `Click`.
     """
 
     runs: tuple[Run, ...] = ()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_fbrs.clicks import Click, ClickList, network_points
+from napari_fbrs.strokes import Stroke
 
 # Distinct by their rows, so that a click says where in the list it was.
 positions = st.integers(0, 99)
@@ -30,6 +32,23 @@ def test_coordinates_are_finite(bad: float):
         Click(bad, 0)
     with pytest.raises(ValueError, match="finite"):
         Click(0, bad)
+
+
+@pytest.mark.parametrize("sign", [np.True_, np.False_, 1, 0, np.int64(1), np.uint8(0)])
+def test_truth_values_of_other_kinds_are_signs(sign: Any):
+    click = Click(1, 2, sign)
+    assert click.positive is bool(sign)
+    assert network_points([click]).max() == 2  # the network is shown it
+    assert dataclasses.replace(click, positive=np.bool_(not sign)).positive is not click.positive
+    assert Stroke.of([[1, 2]], positive=sign).points == (click,)
+
+
+@pytest.mark.parametrize("sign", [None, "False", "", 2, -1, 1.0, math.nan, np.array([True])])
+def test_what_is_no_truth_value_is_no_sign(sign: Any):
+    with pytest.raises(ValueError, match=r"positive \(True\) or negative \(False\), got"):
+        Click(1, 2, sign)
+    with pytest.raises(ValueError, match=r"positive \(True\) or negative \(False\), got"):
+        Stroke(1, 2, sign, ((1, 2, 2),))
 
 
 def test_a_click_is_a_value():

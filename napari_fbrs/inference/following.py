@@ -146,7 +146,7 @@ class Follower:
             looks.append(self._predictor.features(plane, crop, clicks, prior))
         return looks
 
-    def _distance(self, looks: list[Features], wanted: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _distance(self, looks: list[Features], wanted: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return one less the soft IoU of what is predicted and what is wanted, plus the price of the variables."""
         values = values.detach().requires_grad_()
         with torch.enable_grad():
@@ -158,7 +158,8 @@ class Follower:
                 union = probability.sum() + wanted.sum() - overlap
                 value = value + (1 - overlap / union.clamp_min(1)) / len(looks)
             (gradient,) = torch.autograd.grad(value, values)
-        return value.detach(), gradient, torch.zeros((), dtype=torch.bool, device=values.device)
+        nothing = torch.zeros((), dtype=torch.bool, device=values.device)
+        return value.detach(), gradient, nothing, nothing
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled():

@@ -15,7 +15,8 @@ _SUFFICIENT = 1e-4  # of the decrease that the slope promises (Armijo)
 _SHORTEST, _LONGEST = 0.1, 0.5  # what a step that was too long is multiplied by, at least and at most
 _CURVED = 1e-10  # least curvature, relative, of a pair that is learnt from
 
-Function = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]  # value, gradient, and whether it is good enough
+# Value, gradient, whether it is good enough, and how much is wrong whatever the value.
+Function = Callable[[Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Minimum:
     Parameters
     ----------
     x : Tensor, shape (n,)
-        The best of all that was evaluated.
+        The best of all that was evaluated: where the least is wrong, and of these that of the lowest value.
     value : Tensor, scalar
         There; infinite where no value was a number.
     values, norms : Tensor, shape (evaluations,)
@@ -52,7 +53,7 @@ def minimise(
     Parameters
     ----------
     function : callable
-        Returns value, gradient and whether it is good enough, as tensors.
+        Returns value, gradient, whether it is good enough and how much is wrong, as tensors.
     start : Tensor, shape (n,)
         Where to start.
     evaluations : int
@@ -68,6 +69,7 @@ def minimise(
     x, step, trial = start, None, start
     memory = _Memory(start)
     best, least = start, torch.full((), torch.inf, device=start.device, dtype=start.dtype)
+    fewest = least
     over = torch.zeros((), dtype=torch.bool, device=start.device)
     values, norms, lasting = [], [], []
     value = gradient = direction = slope = start  # replaced by the first evaluation
@@ -76,12 +78,14 @@ def minimise(
             pause()
             if number and bool(over):
                 break
-        tried, its_gradient, enough = function(trial)
+        tried, its_gradient, enough, wrong = function(trial)
         values.append(tried)
         norms.append(torch.where(over | enough, 0, its_gradient.norm()))
         lasting.append(~over)
-        better = ((tried < least) | (enough & decisive)) & ~over
+        lower = (wrong < fewest) | ((wrong == fewest) & (tried < least))
+        better = (lower | (enough & decisive)) & torch.isfinite(tried) & ~over
         best, least = torch.where(better, trial, best), torch.where(better, tried, least)
+        fewest = torch.where(better, wrong, fewest)
         over = over | enough
         if step is None:
             x, value, gradient = trial, tried, its_gradient

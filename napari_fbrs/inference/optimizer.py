@@ -54,7 +54,7 @@ class Optimum:
     Parameters
     ----------
     logits : Tensor, shape (B, 1, rows, columns)
-        Of the evaluation with the lowest loss.
+        Of the best evaluation; see `Objective`.
     variables : ndarray of float32, one axis
         Scales, then biases, of that evaluation; of an input cut, the bias of every pixel.
     evaluations : tuple of Evaluation
@@ -156,7 +156,7 @@ class Objective:
         values = torch.from_numpy(x.astype(np.float32)).to(self.device).requires_grad_()
         loss, probability = self._loss(values)
         value, enough = float(loss.detach()), bool(self._good_enough(probability))
-        self._learn(x, value, enough, self._wrong(probability))
+        self._learn(x, value, enough, int(self._wrong(probability)))
         if enough:
             gradient = np.zeros_like(x)
         else:
@@ -165,9 +165,9 @@ class Objective:
         self.evaluations.append(Evaluation(value, float(np.linalg.norm(gradient))))
         return value, gradient
 
-    def _wrong(self, probability: Tensor) -> int:
-        """Return how many pixels clicked are on the wrong side, where that decides."""
-        return int(self._masks.wrong(probability)) if self.decisive else 0
+    def _wrong(self, probability: Tensor) -> Tensor:
+        """Return how many pixels clicked are on the wrong side, where that decides; else 0."""
+        return self._masks.wrong(probability) if self.decisive else probability.new_zeros(())
 
     def _learn(self, x: npt.NDArray[np.float64], value: float, enough: bool, wrong: int) -> None:
         """Take note of an evaluation."""
@@ -186,7 +186,7 @@ class Objective:
         """What the clicks ask of the pixels that decide."""
         assert self._near is not None
         positive, negative = self._masks.weights
-        right = lambda p: self._masks.pixels_met(torch.from_numpy(p).to(self._masks.positive))  # noqa: E731
+        right = lambda p: self._masks.pixels_met(torch.from_numpy(p.astype(np.float32)).to(self.device))  # noqa: E731
         return Clicked(self._near.window, positive, negative, prices(self._features.x.shape[1]), right)
 
     @torch.no_grad()
@@ -200,18 +200,18 @@ class Objective:
         logits = self._near.logits(self._windows)
         probability = torch.sigmoid(logits)
         loss = float(self._masks.loss(probability) + regularisation(scale, bias))
-        enough, wrong = bool(self._good_enough(probability)), self._wrong(probability)
+        enough, wrong = bool(self._good_enough(probability)), int(self._wrong(probability))
         self._learn(x, loss, enough, wrong)
         self.evaluations.append(Evaluation(loss, 0.0 if enough else math.nan))
         return Look(loss, enough, wrong, slopes, logits.cpu().numpy().astype(np.float64))
 
-    def tensors(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return loss, gradient and whether it is good enough, without waiting for the device."""
+    def tensors(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return loss, gradient, whether it is good enough and how many are wrong, without waiting for the device."""
         values = values.detach().requires_grad_()
         loss, probability = self._loss(values)
         enough = self._good_enough(probability)
         (gradient,) = torch.autograd.grad(loss, values)
-        return loss.detach(), gradient, enough
+        return loss.detach(), gradient, enough, self._wrong(probability)
 
     def stop_if_cancelled(self) -> None:
         """Raise `CancelledError` where somebody has said so."""

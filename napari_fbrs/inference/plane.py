@@ -251,8 +251,10 @@ def checked_limits(limits: Limits, shape: tuple[int, ...]) -> Limits:
     Raises
     ------
     InputError
-        If they are for another number of channels, not finite, or not in order.
+        If they are no pairs, for another number of channels, not finite, or not in order.
     """
+    if len(limits) == 0 or len(limits) % 2:
+        raise InputError(f"contrast limits are pairs of black and white, got {len(limits)} numbers")
     channels = len(limits) // 2
     if channels > 1 and shape[2:] != (channels,):
         raise InputError(f"limits of {channels} channels do not fit pixels of shape {shape}")

@@ -25,8 +25,9 @@ class State:
     ----------
     crop : Crop or None
         The part last zoomed in on; None before that.
-    variables : ndarray of float32 or None
-        Scales and biases of f-BRS; None before the first optimisation.
+    variables : ndarray of float32, one axis, or None
+        Scales and biases of f-BRS, or an input's bias; None before the first optimisation. They belong to the mode
+        they were found in, and are not used where their number is not that of the mode's own.
     box : Crop or None
         Bounding box of the mask; None when it is empty: the next prediction looks for the object anew.
     prior : Prior or None
@@ -37,6 +38,11 @@ class State:
         What a mask says that was there before the first click.
     last : Prior or None
         What was predicted last, as large as the network's input: where, and at what size, a bias of pixels belongs.
+
+    Raises
+    ------
+    ValueError
+        If the variables have more axes than one.
     """
 
     crop: Crop | None = None
@@ -46,6 +52,10 @@ class State:
     expected: Expected | None = None
     implied: Implied | None = None
     last: Prior | None = None
+
+    def __post_init__(self) -> None:
+        if self.variables is not None and self.variables.ndim != 1:
+            raise ValueError(f"variables have one axis, these have the shape {self.variables.shape}")
 
 
 @dataclass(frozen=True, eq=False)

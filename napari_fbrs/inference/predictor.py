@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -167,7 +167,8 @@ class Predictor:
         clicks : sequence of Click
             All clicks on the object, in order; at least one.
         state : State, optional
-            Of the prediction from the clicks before the last ones. None: start anew.
+            Of the prediction from the clicks before the last ones. None: start anew. Of one in a mode with another
+            number of variables, all but these is continued from; they start at zeros.
         cancelled : callable, optional
             Asked between stages and optimiser steps; when it answers True, `CancelledError` is raised.
 
@@ -197,7 +198,7 @@ class Predictor:
         def answer(limit: int | None, seen: Features | None = None) -> _Answer:
             features = self._features(plane, looked_at, size, local, timings, previous.prior, seen, limit)
             stop_if(cancelled)
-            with _timed(timings, "optimise"):
+            with self._timed(timings, "optimise"):
                 start = previous.variables if self._carries_over(previous, looked_at, size) else None
                 logits, variables, evaluations = self._refine(features, told, looked_at, start, cancelled)
                 return _Answer(self._probability(logits), variables, evaluations)
@@ -209,7 +210,7 @@ class Predictor:
             limit = None
             probability, variables, evaluations = answer(limit)
         prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
-        with _timed(timings, "resize"):
+        with self._timed(timings, "resize"):
             threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
             mask = prediction.crop_mask(threshold)
             box = bounding_box(mask, looked_at)
@@ -344,10 +345,10 @@ class Predictor:
         points = np.stack([network_points(to_crop(clicks, crop, size), self._network_clicks) for crop in crops])
 
         def make() -> _Looks:
-            with _timed(timings, "read"):
+            with self._timed(timings, "read"):
                 read = partial(plane.read, size=size)
                 images = [self.cache.get((plane.token, crop, size), partial(read, crop)) for crop in crops]
-            with _timed(timings, "embed"):
+            with self._timed(timings, "embed"):
                 features = self._embed(np.stack(images), points, Cut.B, None)
                 return _Looks(_checked(torch.sigmoid(self._decode(features))[:, 0].cpu().numpy()), features)
 
@@ -390,9 +391,9 @@ class Predictor:
         key = (self._computed_by, plane.token, crop, size, flip, cut, told, half is not None)
 
         def make() -> Features:
-            with _timed(timings, "read"):
+            with self._timed(timings, "read"):
                 image = self.cache.get((plane.token, crop, size), partial(plane.read, crop, size))
-            with _timed(timings, "embed"):
+            with self._timed(timings, "embed"):
                 mask = prior.seen(crop, size) if prior else None
                 views = [(image, points, mask), _mirrored(image, points, mask)][half is not None : 1 + flip]
                 images, clicked, masks = zip(*views, strict=True)
@@ -417,7 +418,8 @@ class Predictor:
         if device.type in ("cpu", "cuda"):
             batch = batch.contiguous(memory_format=torch.channels_last)
         half = self._half and min(batch.shape[2:]) >= _LEAST_FOR_HALF
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        # Where nothing is to be cast, nothing is said of it: not every device and version knows of bfloat16.
+        with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
             features = self._network.embed(batch, coordinates, cut, mask)
         features = replace(features, x=features.x.float(), aside=tuple(tensor.float() for tensor in features.aside))
         if not self.settings.local:
@@ -452,7 +454,9 @@ class Predictor:
         objective = Objective(
             self._network, features, masks, cancelled, insist=self.settings.insist, local=self.settings.local
         )
-        optimum = optimise(objective, objective.zeros() if start is None else start)
+        zeros = objective.zeros()
+        # Those of a state from another mode mean nothing here.
+        optimum = optimise(objective, start if start is not None and start.shape == zeros.shape else zeros)
         return optimum.logits, optimum.variables, optimum.evaluations
 
     def _click_masks(self, clicks: Sequence[Click], crop: Crop, size: tuple[int, int]) -> ClickMasks:
@@ -464,6 +468,16 @@ class Predictor:
             device=self.model.device,
             strokes=[(stroke_to_crop(stroke, crop, size), stroke.positive) for stroke in strokes],
         )
+
+    @contextmanager
+    def _timed(self, timings: dict[str, float], stage: str) -> Iterator[None]:
+        """Add the time that something takes to that of its stage; a GPU is waited for, or the next would pay for it."""
+        start = time.perf_counter()
+        try:
+            yield
+            _finish(self.device)
+        finally:
+            timings[stage] += time.perf_counter() - start
 
     def _probability(self, logits: Tensor) -> npt.NDArray[np.float32]:
         if len(logits) == 2:  # the mirrored half
@@ -543,10 +557,9 @@ def _checked(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return probability
 
 
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] += time.perf_counter() - start
+def _finish(device: torch.device) -> None:
+    """Wait for what a device was given to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

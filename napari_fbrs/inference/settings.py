@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.zoom import Zoom
-from napari_fbrs.models.checkpoint import ModelSettings
+from napari_fbrs.models.checkpoint import ModelSettings, is_count
 from napari_fbrs.models.network import Cut
 
 MODES = MappingProxyType(
@@ -60,6 +60,11 @@ class PredictorSettings:
     steady : bool
         Whether a click beyond `network_clicks` that changes much of the mask is predicted anew, with all clicks shown
         to the network: scales and biases act everywhere, and single late clicks would break masks.
+
+    Raises
+    ------
+    InputError
+        If `input_size` is no positive whole number, or `network_clicks` is none from 0 on.
     """
 
     zoom: Zoom | None = field(default_factory=Zoom)
@@ -72,6 +77,12 @@ class PredictorSettings:
     half: bool = False
     folded: bool = False
     steady: bool = False
+
+    def __post_init__(self) -> None:
+        if self.input_size is not None and not is_count(self.input_size, 1):
+            raise InputError(f"input_size is a number of pixels or None, got {self.input_size!r}")
+        if self.network_clicks is not None and not is_count(self.network_clicks, 0):
+            raise InputError(f"network_clicks is a number of clicks or None, got {self.network_clicks!r}")
 
     @classmethod
     def of_model(cls, settings: ModelSettings) -> PredictorSettings:

@@ -44,6 +44,8 @@ def release(predictor: Predictor) -> None:
     predictor.cache.clear()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
+    if predictor.device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _smaller(settings: PredictorSettings) -> PredictorSettings:

@@ -28,6 +28,11 @@ _MAX_BYTES = 2**31  # several times the largest published model
 _COUNTER = "num_batches_tracked"  # not in old files, and of no use here
 
 
+def is_count(value: object, least: int) -> bool:
+    """Return whether a value is a whole number, and not below the least; what is true or false is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 @dataclass(frozen=True)
 class ModelSettings:
     """At what scale a model wants to see objects; what it was trained on.
@@ -54,11 +59,9 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         for size in (self.target_size, self.min_crop_size):
-            if not isinstance(size, int) or size < 1:
+            if not is_count(size, 1):
                 raise ValueError(f"{size!r} is no size in pixels")
-        if self.largest_size is not None and not (
-            isinstance(self.largest_size, int) and self.largest_size >= self.target_size
-        ):
+        if self.largest_size is not None and not is_count(self.largest_size, self.target_size):
             raise ValueError(f"{self.largest_size!r} is no size from {self.target_size} on")
 
 

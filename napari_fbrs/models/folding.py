@@ -14,17 +14,29 @@ from torch import Tensor, nn
 
 
 def gain(norm: nn.BatchNorm2d) -> Tensor:
-    """Return what a batch norm multiplies each channel by when predicting, float64."""
+    """Return what a batch norm multiplies each channel by when predicting, float64 on the CPU."""
     assert norm.running_var is not None
-    return norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return wide(norm.weight) / (wide(norm.running_var) + norm.eps).sqrt()
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return values in float64 on the CPU: not every device knows it (Apple's GPU does not)."""
+    return values.detach().cpu().double()
+
+
+def narrow(values: Tensor, like: Tensor) -> Tensor:
+    """Return values, on the CPU, in the dtype and the memory format of a weight, and on its device."""
+    alike = values.shape == like.shape
+    cast = torch.empty_like(like, device="cpu") if alike else torch.empty_like(values, dtype=like.dtype)
+    return cast.copy_(values).to(like.device)
 
 
 @torch.no_grad()
 def scale_outputs(conv: nn.Conv2d, factors: Tensor) -> None:
-    """Multiply each output channel of a convolution, in place."""
-    conv.weight.data = _cast(conv.weight * factors.reshape(-1, 1, 1, 1), conv.weight)
+    """Multiply each output channel of a convolution by a factor of `gain`, in place."""
+    conv.weight.data = narrow(wide(conv.weight) * factors.reshape(-1, 1, 1, 1), conv.weight)
     if conv.bias is not None:
-        conv.bias.data = _cast(conv.bias * factors, conv.bias)
+        conv.bias.data = narrow(wide(conv.bias) * factors, conv.bias)
 
 
 @torch.no_grad()
@@ -86,22 +98,16 @@ def _into_before(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     factors = gain(norm)
     scale_outputs(conv, factors)
     assert norm.running_mean is not None
-    shift = norm.bias.double() - norm.running_mean.double() * factors
-    bias = shift if conv.bias is None else conv.bias + shift
-    conv.bias = nn.Parameter(_cast(bias, conv.weight), requires_grad=False)
+    shift = wide(norm.bias) - wide(norm.running_mean) * factors
+    bias = shift if conv.bias is None else wide(conv.bias) + shift
+    conv.bias = nn.Parameter(narrow(bias, conv.weight), requires_grad=False)
 
 
 def _into_after(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> None:
     factors = gain(norm)
     assert norm.running_mean is not None
-    shift = norm.bias.double() - norm.running_mean.double() * factors
-    added = (conv.weight.double() * shift.reshape(1, -1, 1, 1)).sum(dim=(1, 2, 3))
-    bias = added if conv.bias is None else conv.bias + added
-    conv.weight.data = _cast(conv.weight * factors.reshape(1, -1, 1, 1), conv.weight)
-    conv.bias = nn.Parameter(_cast(bias, conv.weight), requires_grad=False)
-
-
-def _cast(values: Tensor, like: Tensor) -> Tensor:
-    """Return values in the dtype and the memory format of a weight."""
-    cast = torch.empty_like(like) if values.shape == like.shape else torch.empty_like(values, dtype=like.dtype)
-    return cast.copy_(values)
+    shift = wide(norm.bias) - wide(norm.running_mean) * factors
+    added = (wide(conv.weight) * shift.reshape(1, -1, 1, 1)).sum(dim=(1, 2, 3))
+    bias = added if conv.bias is None else wide(conv.bias) + added
+    conv.weight.data = narrow(wide(conv.weight) * factors.reshape(1, -1, 1, 1), conv.weight)
+    conv.bias = nn.Parameter(narrow(bias, conv.weight), requires_grad=False)

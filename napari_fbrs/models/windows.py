@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_fbrs.models.folding import gain
+from napari_fbrs.models.folding import gain, narrow, wide
 
 Decode = Callable[[Tensor, Tensor], Tensor]  # scale and bias to logits, shape (windows, 1, rows, columns)
 Starts = npt.NDArray[np.int64]  # half of the batch, first row and first column of each window, shape (windows, 3)
@@ -98,8 +98,8 @@ def _layer(steps: Sequence[nn.Module]) -> Layer:
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         factors = gain(norm)
-        bias = ((bias - norm.running_mean) * factors + norm.bias.detach()).to(weight)
-        weight = (weight * factors[:, None]).to(weight)
+        bias = narrow((wide(bias) - wide(norm.running_mean)) * factors + wide(norm.bias), weight)
+        weight = narrow(wide(weight) * factors[:, None], weight)
     assert all(isinstance(step, nn.ReLU) for step in rest)
     return Layer(depthwise, weight, bias, bool(rest))
 

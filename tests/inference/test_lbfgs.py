@@ -10,17 +10,17 @@ from torch import Tensor
 
 from napari_fbrs.inference.lbfgs import minimise
 
-NEVER = torch.tensor(False)
+NEVER, NONE = torch.tensor(False), torch.tensor(0)
 
 
 def with_gradient(formula):
     """Return a function of tensors that also gives its gradient, and is never good enough."""
 
-    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x = x.detach().requires_grad_()
         value = formula(x)
         (gradient,) = torch.autograd.grad(value, x)
-        return value.detach(), gradient, NEVER
+        return value.detach(), gradient, NEVER, NONE
 
     return function
 
@@ -39,7 +39,7 @@ def test_a_bowl_is_climbed_down_like_scipy_does(seed: int, size: int):
     found = minimise(function, torch.zeros(size, dtype=torch.float64), evaluations=60, every=1)
 
     def told(x):
-        value, gradient, _ = function(torch.from_numpy(x))
+        value, gradient, *_ = function(torch.from_numpy(x))
         return float(value), gradient.numpy()
 
     _, scipys, _ = optimize.fmin_l_bfgs_b(told, np.zeros(size), m=20, factr=0, maxfun=60)
@@ -63,10 +63,10 @@ def test_the_best_is_kept_and_all_are_told():
 def test_what_comes_after_good_enough_counts_for_nothing(every: int):
     calls = []
 
-    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         calls.append(x)
-        value, gradient, _ = with_gradient(rosenbrock)(x)
-        return value, gradient, torch.tensor(len(calls) >= 6)
+        value, gradient, *_ = with_gradient(rosenbrock)(x)
+        return value, gradient, torch.tensor(len(calls) >= 6), NONE
 
     found = minimise(function, torch.tensor([-1.2, 1.0]), evaluations=20, every=every)
     assert len(found.values) == 6
@@ -102,9 +102,30 @@ def test_a_pause_can_end_it():
 def test_what_is_good_enough_may_be_the_best_whatever_its_value(decisive: bool):
     values = iter([5.0, 1.0, 3.0, 0.5])
 
-    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         value = next(values)
-        return torch.tensor(value), torch.ones(1), torch.tensor(value == 3)
+        return torch.tensor(value), torch.ones(1), torch.tensor(value == 3), NONE
 
     found = minimise(function, torch.zeros(1), evaluations=4, every=10, decisive=decisive)
     assert float(found.value) == (3 if decisive else 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong", "best"),
+    [
+        ([5.0, 4, 1, 3], [3, 1, 2, 2], 1),  # fewer wrong, whatever the value
+        ([5.0, 4, 3, 3.5], [2, 2, 2, 2], 2),  # of as many wrong the lowest value
+        ([5.0, torch.nan, 6, -torch.inf], [3, 0, 2, 0], 2),  # what is no number is no answer
+    ],
+)
+def test_the_fewest_wrong_are_the_best(values: list[float], wrong: list[int], best: int):
+    trials: list[Tensor] = []
+
+    def function(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        number = len(trials)
+        trials.append(x)
+        return torch.tensor(values[number]), torch.ones(1), NEVER, torch.tensor(wrong[number])
+
+    found = minimise(function, torch.zeros(1), evaluations=4, every=10, decisive=True)
+    assert float(found.value) == values[best]
+    assert torch.equal(found.x, trials[best])

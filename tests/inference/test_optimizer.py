@@ -122,9 +122,9 @@ class Counted(Objective):
         loss, self._count = next(self._script)
         return loss + 0 * values.sum(), torch.zeros_like(self._masks.positive)
 
-    def _wrong(self, probability: torch.Tensor) -> int:
+    def _wrong(self, probability: torch.Tensor) -> torch.Tensor:
         del probability
-        return self._count
+        return torch.tensor(self._count)
 
 
 def test_fewer_pixels_wrong_are_better_than_a_lower_loss():
@@ -260,6 +260,20 @@ def test_on_the_device_it_gets_as_far_as_scipys_does():
     lowest = [min(evaluation.loss for evaluation in optimum.evaluations) for optimum in (scipys, ours)]
     assert lowest[0] < 0.8 * scipys.evaluations[0].loss
     assert lowest[1] <= 1.1 * lowest[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_on_the_device_of_crowded_clicks_the_fewest_are_left_wrong(seed: int):
+    channels = torch.randn((3, *SIZE), generator=torch.Generator().manual_seed(seed))
+    rng = np.random.default_rng(seed)
+    clicks = [Click(row, column, rng.random() < 0.5) for row in range(2, 10, 2) for column in range(2, 10)]
+    masks, counts = masks_of(*clicks), []
+    objective = Objective(LocalSum(3.0), features_of(*channels), masks, insist=True, local=True)
+    wrong = objective._wrong
+    objective._wrong = lambda probability: (counts.append(wrong(probability)), counts[-1])[1]
+    optimum = optimise_on_device(objective, start(3))
+    left = int(masks.wrong(torch.sigmoid(optimum.logits)))
+    assert 0 < left == min(counts) < counts[0]
 
 
 def test_on_the_device_it_can_be_called_off_and_fails_alike():

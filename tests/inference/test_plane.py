@@ -322,3 +322,11 @@ def test_dtypes_that_are_no_intensity(dtype: str):
 def test_limits_that_make_no_sense(limits: tuple[float, float]):
     with pytest.raises(InputError, match="contrast limits must be finite and in order"):
         make_plane(np.zeros((4, 4)), limits)
+
+
+@pytest.mark.parametrize(
+    ("limits", "shape"), [((), (4, 4)), ((0,), (4, 4)), ((0, 1, 2), (4, 4)), ((0,) * 5, (4, 4, 2))]
+)
+def test_limits_that_are_no_pairs(limits: tuple[float, ...], shape: tuple[int, ...]):
+    with pytest.raises(InputError, match=f"contrast limits are pairs of black and white, got {len(limits)} numbers"):
+        make_plane(np.zeros(shape), limits)

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from skimage import data
 
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
+from napari_fbrs.inference.correction import state_from
 from napari_fbrs.inference.first_look import candidate_crops
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.prediction import Prediction, State
@@ -741,3 +743,40 @@ def test_what_differs_is_computed_anew(small: Model, other: str):
     alone = Predictor(small, second.mode, settings=second.settings)
     assert digest(shared) == digest(rounds_of(alone, two_squares(), CLICKS[:3]))
     assert len(rounds) == len(shared)
+
+
+@pytest.mark.parametrize(("before", "mode"), [("f-BRS-B", "f-BRS-C"), ("f-BRS-B", "RGB-BRS"), ("RGB-BRS", "f-BRS-B")])
+def test_variables_of_another_mode_are_not_continued_from(small: Model, before: str, mode: str):
+    clicks = [Click(118, 106), Click(140, 106, positive=False)]
+    first, predictor = (Predictor(small, name, settings=WHOLE) for name in (before, mode))
+    plane = first.prepare(data.coins())
+    state = first.predict(plane, clicks, first.predict(plane, clicks[:1]).state).state
+    assert np.any(state.variables)
+    found, wanted = (predictor.predict(plane, clicks, given) for given in (state, replace(state, variables=None)))
+    np.testing.assert_array_equal(found.probability, wanted.probability)
+    np.testing.assert_array_equal(found.state.variables, wanted.state.variables)
+
+
+def test_variables_have_one_axis():
+    with pytest.raises(ValueError, match=r"one axis, these have the shape \(2, 3\)"):
+        State(variables=np.zeros((2, 3), np.float32))
+
+
+def test_what_was_carried_to_a_plane_is_corrected_in_another_mode(small: Model):
+    """The scales and biases found in one mode say nothing in the next, but the mask does."""
+    image = data.coins()
+    pixels = np.ones((40, 40), bool)
+    carried = state_from(Crop(100, 139, 90, 129), pixels, np.ones(320, np.float32))
+    predictor = Predictor(small, "f-BRS-C")
+    found = predictor.predict(predictor.prepare(image), [Click(118, 106), Click(145, 106, positive=False)], carried)
+    assert len(found.state.variables) == 256
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, True, "8"])
+def test_settings_that_are_no_numbers_are_refused(value: Any):
+    with pytest.raises(InputError, match=f"network_clicks is a number of clicks or None, got {value!r}"):
+        PredictorSettings(network_clicks=value)
+    for size in (value, 0):
+        with pytest.raises(InputError, match=f"input_size is a number of pixels or None, got {size!r}"):
+            PredictorSettings(input_size=size)
+    assert PredictorSettings(network_clicks=0, input_size=None).network_clicks == 0

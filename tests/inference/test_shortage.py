@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,19 +105,21 @@ def test_what_is_small_already_is_not_halved():
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the CPU stand in for a GPU wherever tensors go to it."""
+def gpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the CPU stand in for a GPU wherever tensors go to it; return what else is asked of it."""
+    asked: list[str] = []
+    for name in ("synchronize", "empty_cache"):
+        monkeypatch.setattr(torch.mps, name, partial(asked.append, name))
     to = torch.Tensor.to
 
     def on_the_cpu(tensor: Tensor, *args: Any, **options: Any) -> Tensor:
         return to(tensor, *("cpu" if arg == GPU else arg for arg in args), **options)
 
     monkeypatch.setattr(torch.Tensor, "to", on_the_cpu)
-    # Which torch before 2.7 asks for before it casts.
-    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_version: True)
+    return asked
 
 
-def test_from_a_gpu_the_way_leads_to_the_cpu(gpu: None):
+def test_from_a_gpu_the_way_leads_to_the_cpu(gpu: list[str]):
     class Refusing(BrightNetwork):
         def embed(self, image: Tensor, points: Tensor, cut: Cut = Cut.B, prior: Tensor | None = None) -> Features:
             if self is on_gpu:
@@ -130,11 +133,13 @@ def test_from_a_gpu_the_way_leads_to_the_cpu(gpu: None):
         before.predict(plane, click)
     ladder = lighter_ones(before)
     smaller, told = next(ladder)
+    assert gpu.count("empty_cache") == 1
     assert (smaller.model.device, smaller.settings.zoom.target_size) == (GPU, 120)
     assert "CPU" not in told
     with pytest.raises(MemoryShortageError):
         smaller.predict(plane, click)
     on_cpu, told = next(ladder)
+    assert gpu.count("empty_cache") == 2
     assert "on the CPU" in told
     assert (on_cpu.model.device.type, on_cpu.settings) == ("cpu", before.settings)
     assert on_cpu.predict(plane, click).mask()[150, 150]

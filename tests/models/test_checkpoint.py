@@ -343,3 +343,9 @@ def test_tensors_of_another_shape(file: Path):
 def test_weights_that_are_no_numbers(file: Path, bad: float):
     with pytest.raises(ModelFileError, match=r"head\.layers\.2\.bias holds NaN or infinite values"):
         load_checkpoint(rewritten(file, {"head.layers.2.bias": torch.tensor([bad])}), CPU)
+
+
+@pytest.mark.parametrize("sizes", [(True, 24), (96, False), (96, 24, True), (1, 1, True), (0, 24), (96, 24, 95)])
+def test_settings_are_sizes(sizes: tuple[Any, ...]):
+    with pytest.raises(ValueError, match=r"is no size (in pixels|from \d+ on)"):
+        ModelSettings(*sizes)
