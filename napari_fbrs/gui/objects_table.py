@@ -147,13 +147,12 @@ class ObjectsBox(QWidget):
 
     def _delete(self) -> None:
         labels = self.chosen()
-        self._do(lambda annotator: annotator.perform(lambda: [annotator.objects.delete(label) for label in labels]))
+        self._do(lambda annotator: annotator.perform(lambda: annotator.objects.delete(labels)))
 
     def _merge(self) -> None:
         into, *others = self.chosen() or [0]
-        self._do(
-            lambda annotator: annotator.perform(lambda: [annotator.objects.merge(label, into) for label in others])
-        )
+        if others:
+            self._do(lambda annotator: annotator.perform(lambda: annotator.objects.merge(others, into)))
 
     def _set_overlap(self, text: str) -> None:
         self._do(lambda annotator: setattr(annotator.session, "overwrite", _OVERLAPS[text]))
