@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_fbrs.annotation.history import Base, Place, Refinement
+from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values, slice_indices
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.clicks import ClickList
 from napari_fbrs.errors import InputError
+from napari_fbrs.inference.plane import Crop
 
 
 class CountedLabels:
@@ -66,10 +68,12 @@ class CountedLabels:
         slices = np.zeros(len(change.after), dtype=np.int64)
         for axis, extent in zip(change.indices[:-2], self._shape, strict=False):
             slices = slices * extent + axis
-        for labels, sign in ((change.before, -1), (change.after, 1)):
-            pairs, counts = np.unique(np.stack([labels.astype(np.int64), slices]), axis=1, return_counts=True)
-            for label, number, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
-                self._add(label, number, sign * count)
+        every = math.prod(self._shape[:-2])
+        for values, sign in ((change.before, -1), (change.after, 1)):
+            labels, codes = np.unique(values, return_inverse=True)
+            pairs, counts = np.unique(codes * every + slices, return_counts=True)  # one number for both: sorted at once
+            for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+                self._add(int(labels[pair // every]), pair % every, sign * count)
 
     def labels(self) -> list[int]:
         """Return the objects that have pixels."""
@@ -88,9 +92,10 @@ class CountedLabels:
             slices[label] += 1
         return areas, slices
 
-    def slices(self, label: int) -> list[tuple[int, ...]]:
-        """Return the slices in which an object has pixels."""
-        numbers = sorted(number for other, number in self._pixels if other == label)
+    def slices(self, *labels: int) -> list[tuple[int, ...]]:
+        """Return the slices in which an object, or one of several, has pixels."""
+        wanted = set(labels)
+        numbers = sorted({number for label, number in self._pixels if label in wanted})
         leading = self._shape[:-2]
         return [tuple(int(at) for at in np.unravel_index(n, leading)) if leading else () for n in numbers]
 
@@ -189,87 +194,112 @@ class Objects:
             self._session.classes.pop(label, None)
 
     def clear(self, place: Place) -> None:
-        """Take away the clicks of an object on a plane, and its mask there; one step to undo."""
+        """Take away the clicks of an object on a plane, and its mask there; one step to undo.
+
+        Raises
+        ------
+        InputError
+            If it is locked.
+        """
+        self._check_unlocked([place.object])
         with self._session.together():
             self._empty(place)
             mask = self._session.mask(place)
             if mask is not None:
                 self._paint(_on_plane(place, mask), 0)
 
-    def delete(self, label: int) -> None:
-        """Take away an object, clicks and pixels; one step to undo.
-
-        Raises
-        ------
-        InputError
-            If it is locked, or not there.
-        """
-        self._check(label)
-        with self._session.together():
-            for place in self._places(label):
-                self._empty(place)
-            for indices in self._pixels(label):
-                self._paint(indices, 0)
-
-    def merge(self, label: int, into: int) -> None:
-        """Make one object of two: pixels, and the clicks that its mask agrees with; one step to undo.
+    def delete(self, labels: int | Collection[int]) -> None:
+        """Take away objects, clicks and pixels; one step to undo.
 
         Parameters
         ----------
-        label : int
-            The object that ceases to be.
-        into : int
-            The object that takes its pixels.
+        labels : int or collection of int
+            All of them, or none is taken away.
 
         Raises
         ------
         InputError
-            If they are the same, or one of them is locked or not there.
+            If one is locked, or not there.
         """
-        self._check(label)
-        self._check(into)
-        if label == into:
+        labels = _all(labels)
+        self._check(labels)
+        with self._session.together():
+            for place in self._places(labels):
+                self._empty(place)
+            for indices in self._pixels(labels):
+                self._paint(indices, 0)
+
+    def merge(self, labels: int | Collection[int], into: int) -> None:
+        """Make one object of several: pixels, and the clicks that its mask agrees with; one step to undo.
+
+        Parameters
+        ----------
+        labels : int or collection of int
+            The objects that cease to be: all of them, or none.
+        into : int
+            The object that takes their pixels.
+
+        Raises
+        ------
+        InputError
+            If it is among the others, there are no others, or one is locked or not there.
+        """
+        labels = _all(labels)
+        self._check([*labels, into])
+        if not labels or into in labels:
             raise InputError("an object cannot be merged with itself: choose two")
         session = self._session
         with session.together():
-            moved = {place: session.refinement(place) for place in self._places(label)}
-            for indices in self._pixels(label):
+            moved: dict[PlaneIndex, list[Refinement]] = {}
+            places = self._places(labels)
+            for place in places:
+                moved.setdefault(place.plane, []).append(session.refinement(place))
+            for indices in self._pixels(labels):
                 self._paint(indices, into)
-            for place in moved:
+            for place in places:
                 self._empty(place)  # of no pixels any more
-            for place, refinement in moved.items():
-                self._join(Place(into, place.plane), refinement)
+            for plane, refinements in moved.items():
+                self._join(Place(into, plane), refinements)
         session.object = into
 
-    def _join(self, place: Place, other: Refinement) -> None:
-        """Add the clicks of an object that has been painted over with this one's label."""
+    def _join(self, place: Place, others: Sequence[Refinement]) -> None:
+        """Add the clicks of objects that have been painted over with this one's label."""
         session, mine = self._session, self._session.refinement(place)
         mask = session.mask(place)
-        everything = ClickList((*mine.clicks.rounds, *other.clicks.rounds))
-        wrong = [i for i, click in enumerate(everything) if _inside(mask, click.pixel) != click.positive]
+        whole = Crop.whole(session.image.plane_shape(place.plane))
+        pixels = mask.within(whole) if mask is not None else np.zeros(whole.shape, dtype=np.bool_)
+        everything = ClickList(tuple(clicks for one in (mine, *others) for clicks in one.clicks.rounds))
+        wrong = [i for i, click in enumerate(everything) if pixels[click.pixel] != click.positive]
         clicks = everything.removed(wrong)
-        merged = Refinement(clicks, mine.threshold, mine.limits or other.limits, mine.expected, Base(mask, clicks.flat))
+        limits = next((one.limits for one in (mine, *others) if one.limits), None)
+        merged = Refinement(clicks, mine.threshold, limits, mine.expected, Base(mask, clicks.flat))
         session.edit(place, merged)
         session.show(Result(place, merged, None, mask))
 
-    def _check(self, label: int) -> None:
-        if label in self._session.locked:
-            raise InputError(f"object {label} is locked: unlock it in the list of objects to change it")
-        if label not in self.known():
-            raise InputError(f"there is no object {label}")
+    def _check(self, labels: Collection[int]) -> None:
+        self._check_unlocked(labels)
+        missing = {*labels} - {*self.known()}
+        if missing:
+            raise InputError(f"there is no object {min(missing)}")
 
-    def _places(self, label: int) -> list[Place]:
-        return [place for place in self._session.annotated() if place.object == label]
+    def _check_unlocked(self, labels: Collection[int]) -> None:
+        locked = self._session.locked.intersection(labels)
+        if locked:
+            raise InputError(f"object {min(locked)} is locked: unlock it in the list of objects to change it")
+
+    def _places(self, labels: Collection[int]) -> list[Place]:
+        wanted = set(labels)
+        return [place for place in self._session.annotated() if place.object in wanted]
 
     def _empty(self, place: Place) -> None:
         """Take away what was clicked at a place, and the mask that came of it."""
         self._session.edit(place, Refinement())
         self._session.show(Result(place, Refinement(), None, None))
 
-    def _pixels(self, label: int) -> Iterator[Indices]:
-        """Yield the pixels of an object, slice by slice."""
-        for index in self.labels.slices(label):
-            yield slice_indices(index, self.labels.read(index) == label)
+    def _pixels(self, labels: Collection[int]) -> Iterator[Indices]:
+        """Yield the pixels of objects, slice by slice; each slice is looked through once, however many they are."""
+        for index in self.labels.slices(*labels):
+            yield slice_indices(index, np.isin(self.labels.read(index), [*labels]))
 
     def _paint(self, indices: Indices, label: int) -> None:
         before = self.labels.read(indices)
@@ -279,16 +309,12 @@ class Objects:
         self._session.painted(change)
 
 
+def _all(labels: int | Collection[int]) -> Collection[int]:
+    return labels if isinstance(labels, Collection) else [labels]
+
+
 def _on_plane(place: Place, mask: PlaneMask) -> Indices:
     """Return the pixels of a mask, an index array an axis."""
     rows, columns = np.nonzero(mask.pixels)
     selected = place.plane.select(rows + mask.crop.row_min, columns + mask.crop.column_min)
     return tuple(np.broadcast_to(np.asarray(at, dtype=np.intp), rows.shape) for at in selected)
-
-
-def _inside(mask: PlaneMask | None, pixel: tuple[int, int]) -> bool:
-    if mask is None:
-        return False
-    row, column = pixel[0] - mask.crop.row_min, pixel[1] - mask.crop.column_min
-    pixels: npt.NDArray[np.bool_] = mask.pixels
-    return 0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1] and bool(pixels[row, column])

@@ -132,6 +132,22 @@ class Propagation:
             mask = PlaneMask.pack(box, seen.mask[box.within(seen.crop).slices])
             yield Slice(place, mask, variables, confidence)
 
+    def check_unchanged(self) -> None:
+        """Check that the object is still what is carried, and may be written; on the thread the session belongs to.
+
+        Raises
+        ------
+        InputError
+            If it has been locked, or changed where it is carried from: deleted, undone, merged, clicked on, painted.
+        """
+        session, object_ = self._session, self._start.object
+        if object_ in session.locked:
+            raise InputError(f"object {object_} is locked: unlock it in the list of objects to change it")
+        mask, refined = session.mask(self._start), session.refinement(self._start)
+        same = mask is not None and mask.crop == self._mask.crop and np.array_equal(mask.bits, self._mask.bits)
+        if not same or _decided(refined) != _decided(self._refinement):
+            raise InputError(f"object {object_} was changed meanwhile: nothing was carried")
+
     @property
     def _here(self) -> int:
         return self._start.plane.position[self._along]
@@ -147,6 +163,11 @@ class Propagation:
 
     def _plane(self, place: Place) -> Plane:
         return self._session.image.plane(place.plane, self._refinement.limits)
+
+
+def _decided(refinement: Refinement) -> Refinement | None:
+    """Return what decides a mask; None where nobody has decided yet, and settings are those of places to come."""
+    return refinement if refinement.clicks or refinement.base else None
 
 
 def write(session: Session, slices: Sequence[Slice]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ from napari_fbrs.gui.worker import LatestWorker
 _NARROW = 12  # characters
 _WHOLE, _WIDEST = -1, 10_000  # of the margin around objects; the first stands for masks as large as the slice
 _ROWS = MappingProxyType({"Value": "Masks hold", "Margin": "Mask size"})
+_LONGEST = 80  # characters of a layer's name in that of a file, three bytes each at most
 _LOOK_AGAIN = 50  # milliseconds between looks at whether a mask is still being computed
 
 
@@ -121,6 +123,9 @@ class ExportBox(QCollapsible):
             check_may_write(path, format_, overwrite=overwrite)
         except InputError as error:
             self._refused(str(error))
+            return
+        except OSError as error:  # of a name that is too long, a folder that may not be looked into
+            self._refused(f"cannot write {error.filename}: {error.strerror}; choose another name")
             return
         self._folder = path.parent
         self._job = _Job(layer, path, format_, selection, options, overwrite, record_path)
@@ -231,7 +236,7 @@ class ExportBox(QCollapsible):
 
     def _ask_path(self, layer: Labels, format_: Format) -> Path | None:
         suffix = format_.suffixes[0] if format_.suffixes else f" {format_.name}"
-        usual = str(self._folder / f"{layer.name}{suffix}")
+        usual = str(self._folder / f"{_file_name(layer.name)}{suffix}")
         kind = " ".join(f"*{suffix}" for suffix in format_.suffixes)
         path, _ = QFileDialog.getSaveFileName(
             self,
@@ -271,7 +276,9 @@ class ExportBox(QCollapsible):
             QTimer.singleShot(_LOOK_AGAIN, lambda: self._when_computed(job))
             return
         try:
-            job.image = image = replace(_snapshot(job.layer), **self._known_of(job.layer))
+            image, known = _snapshot(job.layer), self._known_of(job.layer)
+            classes = {**image.classes, **known.get("classes", {})}  # names given here win over those of the layer
+            job.image = image = replace(image, **{**known, "classes": classes})
             job.moment = self._moment_of(job.layer)
         except InputError as error:
             self._job = None
@@ -378,6 +385,11 @@ def _snapshot(layer: Labels) -> LabelImage:
         except MemoryError as error:
             raise InputError(f"there is no memory for a copy of {layer.name!r} to export") from error
     return from_layer(data, meta)
+
+
+def _file_name(name: str) -> str:
+    """Return a layer's name as one that every file system takes: without slashes, and not too long."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)[:_LONGEST].strip(" .") or "labels"
 
 
 def _line(placeholder: str, tooltip: str) -> QLineEdit:

@@ -10,12 +10,20 @@ from napari.layers.base import Layer
 from napari.utils.key_bindings import coerce_keybinding
 
 from napari_fbrs.gui.annotator import Annotator
-from napari_fbrs.gui.settings import ACTIONS, read_keys
+from napari_fbrs.gui.settings import ACTIONS, OTHER_SIGN, read_keys, read_other_sign
 
 
 def hints() -> dict[str, str]:
     """Return what each key does, the keys as people write them."""
     return {key.replace("Control", "Ctrl").replace("-", "+"): ACTIONS[name].hint for name, key in read_keys().items()}
+
+
+def hint_text() -> str:
+    """Return what keys and the mouse do, as rich text; its lines break between hints, not within them."""
+    told, other = hints(), read_other_sign()
+    if other != OTHER_SIGN[-1]:
+        told[other] = "the other sign"
+    return " &middot; ".join(f"<b>{key}</b> {what}".replace(" ", "&nbsp;") for key, what in told.items())
 
 
 def bind_keys(annotator: Annotator) -> None:

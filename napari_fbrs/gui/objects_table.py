@@ -28,6 +28,7 @@ _COLUMNS = ("Object", "Class", "Slices", "Clicks", "Area", "Lock")
 _LABEL, _CLASS, _LOCK = 0, 1, 5
 _OVERLAPS = {"Keep the others": False, "Overwrite them": True}
 _ROWS_SHOWN = 6
+_UNTICKED = "QTableView::indicator:unchecked { border: 1px solid #909090; background: rgba(0, 0, 0, 30); }"
 
 
 class ObjectsBox(QWidget):
@@ -40,6 +41,7 @@ class ObjectsBox(QWidget):
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(_COLUMNS)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.setStyleSheet(_UNTICKED)  # else dark on dark, or light on light
         rows, header = self.table.verticalHeader(), self.table.horizontalHeader()
         assert rows is not None
         assert header is not None
@@ -147,13 +149,12 @@ class ObjectsBox(QWidget):
 
     def _delete(self) -> None:
         labels = self.chosen()
-        self._do(lambda annotator: annotator.perform(lambda: [annotator.objects.delete(label) for label in labels]))
+        self._do(lambda annotator: annotator.perform(lambda: annotator.objects.delete(labels)))
 
     def _merge(self) -> None:
         into, *others = self.chosen() or [0]
-        self._do(
-            lambda annotator: annotator.perform(lambda: [annotator.objects.merge(label, into) for label in others])
-        )
+        if others:
+            self._do(lambda annotator: annotator.perform(lambda: annotator.objects.merge(others, into)))
 
     def _set_overlap(self, text: str) -> None:
         self._do(lambda annotator: setattr(annotator.session, "overwrite", _OVERLAPS[text]))

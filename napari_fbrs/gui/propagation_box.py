@@ -46,11 +46,12 @@ class PropagationBox(QWidget):
         super().__init__()
         self._annotator: Annotator | None = None
         self._shown: list[tuple[Place, float]] = []
-        self._count = 0
         self._way = ""
+        self._legs: Legs = []  # of what is being carried
         self._worker = LatestWorker(self)
         self._worker.returned.connect(self._finished)
         self._worker.failed.connect(self._failed)
+        self._worker.idle.connect(lambda: self.refresh(self._annotator))
         self._came.connect(self._progress)
         self.axis = QComboBox()
         self.axis.setToolTip("The axis along which the object is carried: depth or time")
@@ -118,11 +119,11 @@ class PropagationBox(QWidget):
 
     def _start(self, annotator: Annotator, way: str) -> None:
         try:
-            legs = self._legs(annotator, way)
+            legs = self._planned(annotator, way)
         except InputError as error:
             annotator.refused.emit(str(error))
             return
-        self._count, self._way = 0, way
+        self._way, self._legs = way, legs
         self.bar.setRange(0, sum(len(slices) for _, slices in legs))
         self.bar.setValue(0)
         self.running.show()
@@ -132,13 +133,13 @@ class PropagationBox(QWidget):
     def stop(self) -> None:
         """Call off what is being computed; nothing of it is written."""
         self._worker.cancel()
+        self._legs = []
         self.running.hide()
 
-    def _legs(self, annotator: Annotator, way: str) -> Legs:
+    def _planned(self, annotator: Annotator, way: str) -> Legs:
         session, axis, carry = annotator.session, self.axis.currentData(), self.carry.isChecked()
-        if session.object in session.locked:
-            raise InputError(f"object {session.object} is locked: unlock it in the list of objects to change it")
         here = Propagation(session, annotator.place(), axis, carry=carry)
+        here.check_unchanged()
         if way != _BETWEEN:
             directions = {_FORWARD: [1], _BACKWARD: [-1], _WHOLE: [1, -1]}[way]
             return [(here, here.targets(direction)) for direction in directions]
@@ -163,16 +164,30 @@ class PropagationBox(QWidget):
         return annotator, found
 
     def _progress(self, count: int) -> None:
-        self.bar.setValue(count)
+        if self._still_holds():
+            self.bar.setValue(count)
+
+    def _still_holds(self) -> bool:
+        """Return whether what is being carried is still what it was; where it is not, stop, and say so."""
+        try:
+            for propagation in {propagation for propagation, _ in self._legs}:
+                propagation.check_unchanged()
+        except InputError as error:
+            self.stop()
+            if self._annotator is not None:
+                self._annotator.refused.emit(str(error))
+            return False
+        return True
 
     def _finished(self, outcome: tuple[Annotator, list[Slice]]) -> None:
         annotator, slices = outcome
         self.running.hide()
-        if annotator is not self._annotator:
+        if annotator is not self._annotator or not self._still_holds():
             return
-        if not slices:
+        if slices:
+            annotator.perform(lambda: write(annotator.session, slices))
+        else:
             annotator.refused.emit("the object was not found on the next slice: it ends here, or click on it there")
-        annotator.perform(lambda: write(annotator.session, slices))
 
     def _failed(self, error: Exception) -> None:
         self.running.hide()

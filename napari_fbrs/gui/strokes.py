@@ -122,9 +122,9 @@ def strokes_of_shapes(shapes: Shapes, image: Picture, axes: tuple[int, int]) -> 
     Raises
     ------
     InputError
-        If a shape lies across planes, or nowhere on the image.
+        If a shape lies across planes, or nowhere on the image, or its sign is neither True nor False, 1 nor 0.
     """
-    signs = shapes.features[_POSITIVE].astype(bool) if _POSITIVE in shapes.features else [True] * len(shapes.data)
+    signs, enlarged = _signs(shapes), _enlargement(shapes, image, axes)
     extent = image.shape
     drawn = []
     parts = zip(shapes.data, shapes.shape_type, shapes.edge_width, signs, strict=True)
@@ -135,17 +135,35 @@ def strokes_of_shapes(shapes: Shapes, image: Picture, axes: tuple[int, int]) -> 
         if len(position) and (position != position[0]).any():
             raise InputError(f"shape {number} of {shapes.name!r} lies across planes: draw it on one")
         size = extent[axes[0]], extent[axes[1]]
-        pixels = np.argwhere(_raster(corners[:, axes], kind, width, size))
+        pixels = np.argwhere(_raster(corners[:, axes], kind, enlarged * width, size))
         within = all(0 <= at < extent[axis] for at, axis in zip(position[0], others, strict=True))
         if not len(pixels) or not within:
             raise InputError(f"shape {number} of {shapes.name!r} lies outside the image {image.name!r}")
         plane = PlaneIndex(tuple(map(int, position[0])), axes)
-        drawn.append((plane, Stroke.of(pixels, positive=bool(positive))))
+        drawn.append((plane, Stroke.of(pixels, positive=positive)))
     return drawn
 
 
+def _signs(shapes: Shapes) -> list[bool]:
+    if _POSITIVE not in shapes.features:
+        return [True] * len(shapes.data)
+    signs = shapes.features[_POSITIVE].tolist()
+    for number, sign in enumerate(signs, 1):
+        if not isinstance(sign, int | float) or sign not in (0, 1):
+            raise InputError(
+                f'shape {number} of {shapes.name!r} has {sign!r} as its feature "{_POSITIVE}": make it True or False'
+            )
+    return list(map(bool, signs))
+
+
+def _enlargement(shapes: Shapes, image: Picture, axes: tuple[int, int]) -> float:
+    """Return how many pixels of an image a unit of shapes is long, on planes of these axes."""
+    ends = mapped(np.vstack((np.zeros(shapes.ndim), np.eye(shapes.ndim))), shapes, image)
+    return float(np.sqrt(np.prod(np.linalg.svd((ends[1:] - ends[0])[:, list(axes)], compute_uv=False))))
+
+
 def _raster(corners: npt.NDArray[np.float64], kind: str, width: float, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return the pixels of a shape, shape `size`."""
+    """Return the pixels of a shape, shape `size`; a line is `width` pixels wide, at least one."""
     mask = np.zeros(size, dtype=bool)
     if kind == "ellipse":  # drawn in a box with these corners
         angles = np.linspace(0, 2 * np.pi, 128, endpoint=False)
@@ -158,5 +176,12 @@ def _raster(corners: npt.NDArray[np.float64], kind: str, width: float, size: tup
         line = np.array(draw.line(*np.rint((*first, *last)).astype(int).tolist()))
         inside = ((line >= 0) & (line < np.reshape(size, (2, 1)))).all(axis=0)
         mask[tuple(line[:, inside])] = True
-    thick: npt.NDArray[np.bool_] = morphology.dilation(mask, morphology.disk(round((width - 1) / 2)))
+    thick: npt.NDArray[np.bool_] = morphology.dilation(mask, _disc(max(1, round(width))))
     return thick
+
+
+def _disc(diameter: int) -> npt.NDArray[np.bool_]:
+    """Return a disc of as many pixels across; those of scikit-image have an odd number."""
+    away = np.arange(diameter) - (diameter - 1) / 2
+    disc: npt.NDArray[np.bool_] = np.hypot(away[:, None], away) <= diameter / 2
+    return disc

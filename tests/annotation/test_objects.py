@@ -119,6 +119,50 @@ def test_locked_objects_are_neither_deleted_nor_merged(three):
     np.testing.assert_array_equal(labels, before)
 
 
+def test_several_are_deleted_or_merged_in_one_step_or_not_at_all(three):
+    session, objects, labels = three
+    before, rows = labels.copy(), objects.rows()
+    objects.delete([1, 2, 3])
+    assert not labels.any()
+    assert objects.known() == []
+    session.undo()
+    objects.merge([3, 2], into=1)
+    np.testing.assert_array_equal(labels == 1, before > 0)
+    assert [(row.label, row.clicks) for row in objects.rows()] == [(1, 3)]  # one lies in the hole it has made
+    session.undo()
+    np.testing.assert_array_equal(labels, before)
+    assert objects.rows() == rows
+    objects.lock(3, True)
+    for change in (lambda: objects.delete([1, 2, 3]), lambda: objects.merge([2, 3], 1)):
+        with pytest.raises(InputError, match="object 3 is locked"):
+            change()
+    for change in (lambda: objects.delete([1, 9]), lambda: objects.merge([2, 9], 1)):
+        with pytest.raises(InputError, match="no object 9"):
+            change()
+    np.testing.assert_array_equal(labels, before)
+
+
+@pytest.mark.parametrize("change", [lambda o: o.delete(o.known()), lambda o: o.merge(o.known()[1:], 1)])
+def test_each_slice_is_looked_through_once_however_many_objects_it_holds(monkeypatch, change):
+    _, objects, labels = objects_on(np.arange(2 * 30 * 40, dtype=np.int32).reshape(2, 30, 40) % 100, 1)
+    reads: list[int] = []
+    read = ArrayLabels.read
+    monkeypatch.setattr(ArrayLabels, "read", lambda self, at: reads.append(np.size(values := read(self, at))) or values)
+    change(objects)
+    assert np.unique(labels).tolist() in ([0], [0, 1])
+    assert sum(reads) <= 6 * labels.size  # found, and what is there before each write; not once for every object
+
+
+def test_a_locked_object_is_not_cleared_where_it_has_no_clicks(three):
+    session, objects, labels = three
+    before = labels.copy()
+    session.object = 1
+    objects.lock(1, True)
+    with pytest.raises(InputError, match="object 1 is locked"):
+        objects.clear(session.place((1,)))
+    np.testing.assert_array_equal(labels, before)
+
+
 def test_clearing_takes_one_plane(three):
     session, objects, labels = three
     session.object = 2

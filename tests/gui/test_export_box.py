@@ -143,6 +143,33 @@ def test_intensities_and_classes_known_to_the_annotation_are_exported(bench, dis
     assert float(row["intensity_mean"]) == pytest.approx(image[bench.labels == 1].mean())
 
 
+def test_classes_given_in_the_table_join_those_of_the_layer(bench, discs, asked):
+    labels = np.zeros((80, 100), dtype=np.int32)
+    labels[10:20, 10:20], labels[40:60, 40:60] = 1, 2
+    bench.add_image(np.zeros((80, 100), dtype=np.uint8))
+    features = {"index": [0, 1, 2], "class": ["", "nucleus", "cytoplasm"]}
+    bench.widget._existing["labels"].value = bench.viewer.add_labels(labels, features=features)
+    bench.start()
+    bench.widget.objects.table.item(0, 1).setText("blob")
+    export(bench, "csv")
+    with asked.path.with_suffix(".csv").open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == ["blob", "cytoplasm"]
+
+
+def test_names_that_no_file_can_have_are_neither_offered_nor_a_crash(disc_bench, asked):
+    disc_bench.click(30, 30)
+    disc_bench.settle()
+    asked.path = asked.path.with_name("n" * 300)
+    disc_bench.annotator.layers.labels.name = "weird/na:me*?"
+    with disc_bench.refusal("cannot write"):
+        export(disc_bench, "masks")
+    assert Path(asked.offered).name == "weird_na_me__ masks"
+    disc_bench.annotator.layers.labels.name = "n" * 300
+    with disc_bench.refusal("cannot write"):
+        export(disc_bench, "masks")
+    assert Path(asked.offered).name == "n" * 80 + " masks"
+
+
 def test_all_masks_in_a_file_are_saved_work_and_others_are_not(disc_bench, asked, monkeypatch):
     saved = []
     monkeypatch.setattr(disc_bench.widget.recovery, "saved", lambda: saved.append(1))

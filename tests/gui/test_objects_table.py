@@ -118,6 +118,37 @@ def test_deleting_and_merging_are_one_step_each(two):
     np.testing.assert_array_equal(two.labels, before)
 
 
+def test_several_rows_are_deleted_in_one_step_or_with_a_locked_one_not_at_all(two):
+    before = two.labels.copy()
+    box = two.widget.objects
+    box.table.item(1, 5).setCheckState(Qt.CheckState.Checked)
+    box.table.selectAll()
+    for button in (box.delete, box.merge):
+        with two.refusal("object 2 is locked"):
+            button.click()
+        np.testing.assert_array_equal(two.labels, before)
+    box.table.item(1, 5).setCheckState(Qt.CheckState.Unchecked)
+    box.table.selectAll()
+    box.delete.click()
+    assert not two.labels.any()
+    two.press("Control-Z")
+    two.settle()
+    np.testing.assert_array_equal(two.labels, before)
+
+
+def test_a_locked_object_of_another_tool_is_not_cleared(bench, discs):
+    bench.add_image(np.zeros(SHAPE, np.uint8))
+    masks = np.zeros(SHAPE, np.int32)
+    masks[40:60, 40:60] = 2
+    bench.widget._existing["labels"].value = bench.viewer.add_labels(masks.copy())
+    bench.start()
+    bench.annotator.turn_to(2)
+    bench.widget.objects.table.item(0, 5).setCheckState(Qt.CheckState.Checked)
+    with bench.refusal("object 2 is locked"):
+        bench.press("Shift-C")
+    np.testing.assert_array_equal(bench.labels, masks)
+
+
 def test_overlaps_are_a_choice_in_sight(two, discs):
     two.click(40, 28)  # of object 2, within object 1
     two.settle()

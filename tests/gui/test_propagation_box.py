@@ -92,8 +92,54 @@ def test_it_is_cancelled_and_nothing_is_written(stack, discs):
     box.cancel.click()
     discs.gate.set()
     stack.wait(lambda: not box.busy)
+    stack.wait(box.buttons["forward"].isEnabled)
     assert box.running.isHidden()
     np.testing.assert_array_equal(stack.labels, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "left"),
+    [
+        (lambda bench: bench.widget.objects.delete.click(), "object 1 was changed meanwhile", []),
+        (lambda bench: bench.press("Control-Z"), "object 1 was changed meanwhile", []),
+        (lambda bench: bench.click(3, 40, 56), "object 1 was changed meanwhile", [3]),
+        (lambda bench: bench.annotator.layers.labels.paint((3, 5, 5), 1), "object 1 was changed meanwhile", [3]),
+        (lambda bench: bench.press("C"), "object 1 is locked", [3]),
+    ],
+    ids=["deleted", "undone", "clicked", "painted", "locked"],
+)
+def test_an_object_that_is_no_longer_what_was_carried_is_not_written(stack, discs, change, told, left):
+    discs.gate.clear()
+    box = stack.widget.propagation
+    box.buttons["whole"].click()
+    change(stack)
+    can_redo = stack.annotator.session.history.can_redo
+    with stack.refusal(told):
+        discs.gate.set()
+        stack.wait(lambda: not box.busy)
+    stack.settle()
+    assert slices(stack) == left
+    stack.press("Control-Shift-Z")  # what was undone meanwhile can still be done again
+    stack.settle()
+    assert slices(stack) == ([3] if can_redo else left)
+
+
+def test_an_object_merged_meanwhile_is_not_carried(stack, discs):
+    stack.press("N")
+    stack.click(3, 60, 20)
+    stack.settle()
+    discs.gate.clear()
+    box = stack.widget.propagation
+    box.buttons["whole"].click()
+    stack.widget.objects.table.selectAll()
+    stack.widget.objects.merge.click()
+    with stack.refusal("object 2 was changed meanwhile"):
+        discs.gate.set()
+        stack.wait(lambda: not box.busy)
+    assert "nothing was carried" in stack.widget.status.text()
+    stack.settle()
+    assert slices(stack) == [3]
+    assert not (stack.labels == 2).any()
 
 
 def test_without_a_mask_it_says_what_to_do(stack):

@@ -9,6 +9,7 @@ from napari.utils.key_bindings import coerce_keybinding
 
 from napari_fbrs.clicks import Click
 from napari_fbrs.gui import settings
+from napari_fbrs.gui.keys import hint_text
 from napari_fbrs.gui.settings import ACTIONS, OTHER_SIGN
 
 SHAPE = (80, 100)
@@ -79,6 +80,15 @@ def test_keys_are_rebound_and_listed(bench, discs):
     bench.press("Shift-G")
     assert bench.annotator.session.object == 2
     assert coerce_keybinding("N") not in bench.annotator.layers.positive.keymap
+
+
+def test_hints_stand_apart_and_break_between_each_other_only():
+    mouse = "<b>right&nbsp;button&nbsp;or&nbsp;Shift</b>&nbsp;the&nbsp;other&nbsp;sign"
+    assert hint_text().endswith(f" &middot; <b>Ctrl+Shift+Z</b>&nbsp;redo &middot; {mouse}")
+    settings.write("keys", "object_before", "Shift-G")
+    settings.write("mouse", "other_sign", OTHER_SIGN[-1])
+    assert " <b>Shift+G</b>&nbsp;object&nbsp;before &middot; " in hint_text()
+    assert "sign" not in hint_text()
 
 
 def test_a_key_that_is_none_is_told(bench, discs):

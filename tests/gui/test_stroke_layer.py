@@ -10,6 +10,7 @@ from napari_fbrs.clicks import Click
 from napari_fbrs.strokes import Stroke
 
 SHAPE = (80, 100)
+LINES = [np.array([[10, 10], [10, 40]]), np.array([[40, 10], [40, 40]])]
 
 
 @pytest.fixture
@@ -252,9 +253,23 @@ def test_shapes_become_strokes_and_stay_as_they_are(bench, discs):
     assert len(strokes(bench)) == 3
 
 
+@pytest.mark.parametrize("leading", [(), (3,)])  # shapes of a plane lie on the first of a stack
+def test_lines_are_as_wide_as_they_are_drawn_on_the_image(bench, discs, leading):
+    image = bench.add_image(np.zeros((*leading, *SHAPE), dtype=np.uint8), scale=(*leading, 0.1, 0.1))
+    lines = [np.array([[row, 1.0], [row, 4.0]]) for row in (1.0, 3.0, 5.0)]
+    bench.widget.strokes.value = bench.viewer.add_shapes(lines, shape_type="line", edge_width=[0.01, 0.2, 0.5])
+    bench.widget.image.value = image
+    bench.start()
+    bench.settle()
+    for stroke, wide in zip(strokes(bench), (1, 2, 5), strict=True):
+        assert np.unique(stroke.pixels[stroke.pixels[:, 1] == 25, 0]).size == wide
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda viewer: viewer.add_shapes(LINES, shape_type="line", features={"positive": ["yes", "no"]}), "'yes'"),
+        (lambda viewer: viewer.add_shapes(LINES, shape_type="line", features={"positive": [1, 2]}), "shape 2"),
         (lambda viewer: viewer.add_labels(np.full(SHAPE, 7)), "painted as 1"),
         (lambda viewer: viewer.add_labels(np.zeros((10, 10), dtype=int)), "has shape (10, 10)"),
         (lambda viewer: viewer.add_shapes([np.array([[500, 500], [510, 510]])], shape_type="line"), "lies outside"),
