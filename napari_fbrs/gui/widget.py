@@ -32,7 +32,7 @@ from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.channel_box import ChannelBox
 from napari_fbrs.gui.export_box import ExportBox
-from napari_fbrs.gui.keys import bind_keys, hints
+from napari_fbrs.gui.keys import bind_keys, hint_text
 from napari_fbrs.gui.layers import NEW, check_labels, check_points, check_room, new_labels, new_points
 from napari_fbrs.gui.mouse import OtherSign
 from napari_fbrs.gui.objects_table import ObjectsBox
@@ -40,7 +40,6 @@ from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.propagation_box import PropagationBox
 from napari_fbrs.gui.record_opener import RecordOpener
 from napari_fbrs.gui.recovery import Recovery
-from napari_fbrs.gui.settings import OTHER_SIGN, read_other_sign
 from napari_fbrs.gui.strokes import strokes_of_shapes
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.prediction import Prediction
@@ -249,9 +248,7 @@ class FBRSWidget(QWidget):
         return self.box
 
     def _show_hints(self) -> None:
-        keys = " &nbsp; ".join(f"<b>{key}</b> {what}" for key, what in hints().items())
-        other = read_other_sign()
-        self.hints.setText(keys if other == OTHER_SIGN[-1] else f"{keys}   <b>{other}</b> the other sign")
+        self.hints.setText(hint_text())
 
     def _scribbles(self, _box: Any = None) -> list[Layer]:
         return [layer for layer in self.viewer.layers if isinstance(layer, (Labels, Shapes))]
