@@ -19,6 +19,7 @@ from napari_fbrs.annotation.reconcile import Edit, Point, point_of, reconcile
 from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import SESSION, Result, Session
 from napari_fbrs.errors import InputError, MemoryShortageError
+from napari_fbrs.export.source import classes_of
 from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, largest_label, painted_change
 from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
@@ -78,6 +79,7 @@ class Annotator(QObject):
         self.viewer = viewer
         self.layers = layers
         self.labels = LayerLabels(layers.labels)
+        self.given_classes = classes_of(layers.labels.features)  # that came with the labels
         self.session = self._resumed_session(predictor) or self._new_session(predictor)
         self.strokes: StrokeLayer | None = None
         self.objects = Objects(self.session, empty=layers.labels.metadata.pop(NEW, False))
@@ -459,6 +461,7 @@ class Annotator(QObject):
         new = layers.labels.metadata.get(NEW, False)  # then it is not worth being looked through
         largest = 0 if new else largest_label(layers.labels)
         session = Session(layers.image.image(), predictor, labels=self.labels, first_object=largest + 1)
+        session.classes.update(self.given_classes)
         layers.labels.metadata[SESSION] = session
         return session
 

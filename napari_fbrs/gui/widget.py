@@ -385,7 +385,8 @@ class FBRSWidget(QWidget):
         annotator = self.annotator
         if annotator is None or annotator.layers.labels != labels:
             return {}
-        image, classes = annotator.layers.image, dict(annotator.session.classes)
+        image = annotator.layers.image
+        classes = dict.fromkeys(annotator.given_classes, "") | annotator.session.classes  # "": taken away since
         known: dict[str, Any] = {} if image.rgb else {"intensities": image.grey()}
         return known | ({"classes": classes} if classes else {})
 

@@ -154,6 +154,12 @@ def test_classes_given_in_the_table_join_those_of_the_layer(bench, discs, asked)
     export(bench, "csv")
     with asked.path.with_suffix(".csv").open(newline="") as file:
         assert [row["class"] for row in csv.DictReader(file)] == ["blob", "cytoplasm"]
+    assert bench.widget.objects.table.item(1, 1).text() == "cytoplasm"
+    bench.widget.objects.table.item(1, 1).setText("")
+    asked.replace = True
+    export(bench, "csv")
+    with asked.path.with_suffix(".csv").open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == ["blob", ""]
 
 
 def test_names_that_no_file_can_have_are_neither_offered_nor_a_crash(disc_bench, asked):
