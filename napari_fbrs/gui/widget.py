@@ -72,6 +72,7 @@ class FBRSWidget(QWidget):
         self._loader.failed.connect(self._not_loaded)
         self._loading = ""  # the device that a model is being loaded to
         self._refusal: tuple[int | None, str] | None = None  # told last, and of which object; until it has a new mask
+        self._dragged = False  # whether what is done is a slider's doing
         self._chosen: Layers | None = None
         self._build()
         for watched in self._watched():
@@ -417,14 +418,18 @@ class FBRSWidget(QWidget):
         return self.annotator
 
     def _threshold_moved(self, value: float) -> None:
-        self._annotator().set_threshold(value)
+        self._dragged = True
+        try:
+            self._annotator().set_threshold(value)
+        finally:
+            self._dragged = False
 
     def _extent_changed(self, value: int) -> None:
         self._annotator().set_extent(None if value == _FIND_OUT else value)
 
     def _refused(self, message: str) -> None:
         refusal = (self.annotator.session.object if self.annotator is not None else None), message
-        if refusal != self._refusal:  # a slider that is dragged says it many times
+        if refusal != self._refusal or not self._dragged:  # a slider that is dragged would say it many times
             show_warning(message)
         self._refusal = refusal
         self._say(message)

@@ -192,7 +192,7 @@ def test_hundreds_of_clicks_in_bounded_memory(session: Counting):
     assert max(evaluations) <= 20 + 2 * 20 + 1  # however many clicks: SciPy finishes the line search it is in
     assert max(len(points[0]) for points in session.network.points) <= 16  # eight clicks of one sign and as many gaps
     assert session.predictor.cache.nbytes <= session.predictor.cache.budget
-    assert session._predictions.nbytes <= session._predictions.budget
+    assert session._computing[1].nbytes <= session._computing[1].budget
     assert sum(step.nbytes for step in session.history.newest_first()) <= session.history.max_bytes
     far = [i for i in session.unmet(session.place()) if min(abs(v - edge) for v in places[i] for edge in (20, 49)) > 2]
     assert not far
