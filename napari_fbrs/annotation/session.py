@@ -115,7 +115,12 @@ class Session:
     labels : LabelStore, optional
         Where masks are written; a new int32 array of the image's shape by default.
     first_object : int, optional
-        Label of the first object.
+        Label of the first object, from 1 on.
+
+    Raises
+    ------
+    InputError
+        If `first_object` is 0, which is the background, or less.
 
     Examples
     --------
@@ -140,6 +145,8 @@ class Session:
         labels: LabelStore | None = None,
         first_object: int = 1,
     ) -> None:
+        if first_object < 1:
+            raise InputError(f"objects have labels from 1 on, 0 being the background: got first_object={first_object}")
         self.image = image if isinstance(image, Image) else Image(image)
         self.labels = labels or ArrayLabels(empty_labels(self.image.shape))
         self.history = History()

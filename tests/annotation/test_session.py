@@ -520,6 +520,11 @@ def test_labels_that_cannot_hold_the_object():
     np.testing.assert_array_equal(labels.array, before)
 
 
+def test_the_background_is_no_object():
+    with pytest.raises(InputError, match="from 1 on"):
+        Session(np.zeros(SHAPE), DiscPredictor(), first_object=0)  # type: ignore[arg-type]
+
+
 def test_what_is_forgotten_cannot_be_undone(session: Session):
     session.history = History(max_steps=2)
     for column in (10, 14, 18):
