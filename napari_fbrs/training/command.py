@@ -34,6 +34,7 @@ _OPTIONS = (
     "validate_every",
     "tensorboard",
 )
+_BEGUN_WITH = frozenset({"init", "stages", "output_stride", "late"})  # what the network is, and its first weights
 _EXAMPLES = """\
 A run that is resumed keeps the options that are not given again.
 
@@ -135,7 +136,14 @@ def configured(args: argparse.Namespace) -> TrainingConfig:
     if args.source:
         given["sources"] = tuple(source_spec(text) for text in args.source)
     if has_checkpoint(args.run_folder):
-        return dataclasses.replace(TrainingConfig.load(args.run_folder), **given)
+        begun = TrainingConfig.load(args.run_folder)
+        for name in _BEGUN_WITH & given.keys():
+            if given[name] != getattr(begun, name):
+                raise InputError(
+                    f"the run in {args.run_folder} was begun with {name} {getattr(begun, name)}, not {given[name]}: "
+                    "leave that out, or begin a run in another folder"
+                )
+        return dataclasses.replace(begun, **given)
     return TrainingConfig(**({"sources": ()} | given))
 
 

@@ -274,3 +274,15 @@ def test_the_help_tells_the_defaults(capsys):
         told = said.split(f"--{name.replace('_', '-')} ")[2]  # after the line of usage
         assert f"(default: {getattr(TrainingConfig, name)})" in told.split("--")[0]
     assert "cuda:1, mps" in said
+
+
+def test_what_a_run_was_begun_with_is_not_changed(discs: Path, tmp_path: Path, capsys):
+    folder = tmp_path / "run"
+    words = ("train", str(folder), "--source", str(discs), "--samples", "4", "--crop", "64", *TINY)
+    assert main([*words, "--init", "none", "--stages", "1"]) == 0
+    before = (folder / "config.json").read_bytes()
+    assert main([*words, "--init", "default"]) == 2
+    assert "was begun with init None" in capsys.readouterr().err
+    assert main([*words, "--stages", "2"]) == 2
+    assert (folder / "config.json").read_bytes() == before
+    assert main([*words, "--init", "none", "--stages", "1"]) == 0  # as it was begun
