@@ -90,10 +90,10 @@ def corrected(
     new = old.copy()
     new[crop_after.within(crop).slices] = after
     wanted = _wanted(new, crop, clicks)
-    asked = _parts(old != new, wanted)
+    asked = parts_with(old != new, wanted)
     thin = max(_THIN_PIXELS, _THIN * math.sqrt(np.count_nonzero(before)))
     for change in (new & ~old, old & ~new):
-        asked |= _parts(change, wanted, thin)
+        asked |= parts_with(change, wanted, thin)
     return crop, old ^ asked
 
 
@@ -107,8 +107,16 @@ def _wanted(new: Mask, crop: Crop, clicks: Sequence[Click]) -> Mask:
     return wanted
 
 
-def _parts(change: Mask, wanted: Mask, thin: float | None = None) -> Mask:
-    """Return the connected parts of a change that hold a pixel wanted; of thin ones, all if any does."""
+def parts_with(change: Mask, wanted: Mask, thin: float | None = None) -> Mask:
+    """Return the connected parts of a change that hold a pixel wanted; of thin ones, all if any does.
+
+    Parameters
+    ----------
+    change, wanted : ndarray of bool, of one shape
+        Pixels.
+    thin : float, optional
+        Depth, in pixels, up to which a part is thin; the others are then left out. None: parts are what they are.
+    """
     parts, count = ndimage.label(change, np.ones((3, 3)))
     chosen = np.zeros(count + 1, dtype=bool)
     chosen[parts[wanted]] = True

@@ -17,6 +17,7 @@ from torch import Tensor
 from napari_fbrs.clicks import Click, ClickList, network_points
 from napari_fbrs.errors import InputError, PredictionError
 from napari_fbrs.inference.cache import ByteCache
+from napari_fbrs.inference.containment import Probability, contained, insisted
 from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
 from napari_fbrs.inference.interruption import Interruptible, stop_if
 from napari_fbrs.inference.objective import THRESHOLD, ClickMasks
@@ -36,6 +37,7 @@ _INPUT_CLICKS = 5  # the most clicks the network is shown in the modes that opti
 _CACHE_BYTES = 512 * 2**20
 _LOOKS_AT_ONCE = 4  # more would gain little, and take longer to be called off
 _STEADY_IOU = 0.9  # with the mask before; less is more than one late click is likely to mean
+_CONTAINED_FROM = 3  # clicks; the second tells what the object is as often as where its outline runs
 _LEAST_FOR_HALF = 32  # pixels; on images a pixel wide, oneDNN's bfloat16 convolutions read memory nobody has written
 
 
@@ -209,9 +211,10 @@ class Predictor:
         if late and self.settings.steady and _breaks(previous.last, looked_at, probability):
             limit = None
             probability, variables, evaluations = answer(limit)
-        prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
+        threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
         with self._timed(timings, "resize"):
-            threshold = self.settings.zoom.threshold if self.settings.zoom else 0.5
+            probability = self._contained(previous, probability, looked_at, clicks, threshold)
+            prediction = Prediction(plane.shape, looked_at, probability, clicks, State(), timings, evaluations)
             mask = prediction.crop_mask(threshold)
             box = bounding_box(mask, looked_at)
         self._warm = True
@@ -219,6 +222,17 @@ class Predictor:
         prior = previous.prior if limit and len(points) >= limit else last
         state = State(crop or previous.crop, variables, box, prior, previous.expected, previous.implied, last)
         return replace(prediction, state=state, packed=(threshold, np.packbits(mask)))
+
+    def _contained(
+        self, previous: State, probability: Probability, crop: Crop, clicks: Sequence[Click], threshold: float
+    ) -> Probability:
+        """Return probabilities with the changes that the clicks ask for alone, where an object was there before."""
+        if not self.settings.contained or MODES[self.mode] is None or previous.box is None:
+            return probability
+        if previous.last is not None and len(clicks) >= _CONTAINED_FROM:
+            before = previous.last.seen(crop, probability.shape)
+            probability = contained(before, probability, crop, clicks, threshold)
+        return insisted(probability, crop, clicks)
 
     @property
     def modulates(self) -> bool:

@@ -60,6 +60,10 @@ class PredictorSettings:
     steady : bool
         Whether a click beyond `network_clicks` that changes much of the mask is predicted anew, with all clicks shown
         to the network: scales and biases act everywhere, and single late clicks would break masks.
+    contained : bool
+        Whether, once an object is there, pixels clicked are as they were said to be whatever the optimisation makes of
+        them, and from the third click on a change of the mask that no click is connected with is left out, in the modes
+        that optimise.
 
     Raises
     ------
@@ -77,6 +81,7 @@ class PredictorSettings:
     half: bool = False
     folded: bool = False
     steady: bool = False
+    contained: bool = False
 
     def __post_init__(self) -> None:
         if self.input_size is not None and not is_count(self.input_size, 1):
@@ -92,7 +97,7 @@ class PredictorSettings:
             min_crop_size=settings.min_crop_size,
             largest_size=settings.largest_size,
         )
-        shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded", "steady"), True)
+        shipped = dict.fromkeys(("first_look", "insist", "local", "half", "folded", "steady", "contained"), True)
         return cls(zoom=zoom, input_size=settings.target_size, **shipped)
 
 

@@ -87,7 +87,7 @@ def test_settings_follow_the_model(bundled: Model):
     assert settings.zoom == Zoom(sizes.target_size, sizes.min_crop_size, largest_size=sizes.largest_size)
     assert settings.input_size == bundled.settings.target_size
     assert settings.first_look
-    assert (settings.network_clicks, settings.steady) == (8, True)
+    assert (settings.network_clicks, settings.steady, settings.contained) == (8, True, True)
 
 
 def test_what_a_prediction_says(predictor: Predictor):
