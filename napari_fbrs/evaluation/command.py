@@ -85,6 +85,10 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         "--min-area", type=_count, metavar="N", help="smallest object, in pixels (default: 100 in images/ and labels/, "
         "1 in published data sets)",
     )  # fmt: skip
+    parser.add_argument(
+        "--spread", action="store_true", help="take the sample from all images alike: from all objects alike, a few "
+        "crowded images give most of it",
+    )  # fmt: skip
     parser.add_argument("--seed", type=_seed, default=0, help="decides the sample (default: 0)")
     parser.add_argument(
         "--clicks", type=_count, default=MAX_CLICKS, metavar="N", help=f"most clicks an object (default: {MAX_CLICKS})"
@@ -175,7 +179,7 @@ class Evaluation:
         self._datasets = {name: self._setup.dataset(name) for name in self._setup.data}
         self._settings = self._decisive()
         self._samples: dict[str, list[Sample]] = {
-            name: sample_objects(dataset, args.limit, args.min_area, args.seed)
+            name: sample_objects(dataset, args.limit, args.min_area, args.seed, spread=args.spread)
             for name, dataset in self._datasets.items()
         }
         data = {name: f"{spec.layout} {self._datasets[name].fingerprint}" for name, spec in self._setup.data.items()}
@@ -224,7 +228,7 @@ class Evaluation:
 
     def as_dict(self, results: Sequence[Result]) -> dict[str, Any]:
         """Return all that is known, for JSON."""
-        chosen = {name: getattr(self._args, name) for name in ("part", "limit", "min_area", "seed", "people")}
+        chosen = {name: getattr(self._args, name) for name in ("part", "limit", "min_area", "seed", "spread", "people")}
         return {"settings": self._settings, "objects": chosen, "datasets": [as_dict(result) for result in results]}
 
     def worst_page(self, results: Sequence[Result]) -> str:

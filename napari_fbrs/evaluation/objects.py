@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
@@ -52,7 +54,7 @@ def truth_of(labels: Truth, label: int) -> Truth:
 
 
 def sample_objects(
-    dataset: Dataset, limit: int | None = None, min_area: int | None = None, seed: int = 0
+    dataset: Dataset, limit: int | None = None, min_area: int | None = None, seed: int = 0, *, spread: bool = False
 ) -> list[Sample]:
     """Return a seeded sample of the objects of a data set, in the order of its images.
 
@@ -66,6 +68,9 @@ def sample_objects(
         Smallest object, in pixels; None: the data set's own.
     seed : int, optional
         Decides which.
+    spread : bool, optional
+        Whether no image gives a second object before every other one has given its first, and so on; else all objects
+        have the same chance, and a few crowded images give most of them.
 
     Raises
     ------
@@ -83,5 +88,15 @@ def sample_objects(
         raise InputError(
             f"{dataset.name} has no object of at least {smallest} pixels; --min-area says how small they may be"
         )
-    chosen = np.random.default_rng(seed).permutation(len(every))[:limit]
-    return [every[index] for index in sorted(chosen)]
+    order = [every[index] for index in np.random.default_rng(seed).permutation(len(every))]
+    if spread:
+        order = _in_turns(order)
+    return sorted(order[:limit], key=lambda sample: (sample.image, sample.label))
+
+
+def _in_turns(samples: Sequence[Sample]) -> list[Sample]:
+    """Return objects so that the images take turns, in the order of their first ones."""
+    by_image: dict[int, list[Sample]] = {}
+    for sample in samples:
+        by_image.setdefault(sample.image, []).append(sample)
+    return [sample for turn in zip_longest(*by_image.values()) for sample in turn if sample is not None]

@@ -34,6 +34,30 @@ def test_a_sample_is_seeded_and_leaves_out_small_objects(tmp_path: Path):
         sample_objects(source, min_area=5000)
 
 
+def test_a_sample_spread_over_images_takes_from_each_before_it_takes_from_one_again(tmp_path: Path):
+    counts = {"a": 9, "b": 1, "c": 3}
+    for name, count in counts.items():
+        labels = np.zeros((40, 40), np.uint8)
+        for i in range(count):
+            labels[12 * (i // 3) :, 12 * (i % 3) :][:10, :10] = i + 1
+        for kind in ("images", "labels"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            iio.imwrite(tmp_path / kind / f"{name}.png", labels)
+    source = open_pictures(tmp_path)
+
+    def images(limit: int | None, seed: int) -> list[int]:
+        samples = sample_objects(source, limit, seed=seed, spread=True)
+        assert samples == sorted(set(samples), key=lambda sample: (sample.image, sample.label))
+        return [sample.image for sample in samples]
+
+    for seed in range(5):
+        assert images(3, seed) == [0, 1, 2]
+        assert images(5, seed) == [0, 0, 1, 2, 2]
+        assert images(8, seed) == [0, 0, 0, 0, 1, 2, 2, 2]
+    assert len({tuple(sample_objects(source, 3, seed=seed, spread=True)) for seed in range(5)}) > 1
+    assert sample_objects(source, spread=True) == sample_objects(source)
+
+
 def test_pixels_that_do_not_count_are_no_object():
     labels = np.full((20, 20), -1)
     labels[:10] = 3
