@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,11 @@ class Replayer:
         if known is None or known[0] is not refinement:
             model = session.predictor.model
             predictor = Predictor(model, method.mode, settings=method.settings)
-            self._anew = {
-                **dict(list(self._anew.items())[-50:]),
-                key: (refinement, Session(session.image, predictor).compute(place, refinement).mask),
-            }
+            # Not in this thread, where numba (of napari's Labels layers) has set how many threads torch uses: the last
+            # bits hang on that.
+            with ThreadPoolExecutor(1) as thread:
+                result = thread.submit(Session(session.image, predictor).compute, place, refinement).result()
+            self._anew = {**dict(list(self._anew.items())[-50:]), key: (refinement, result.mask)}
             self.masks += 1
         return self._anew[key][1]
 
