@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
@@ -67,7 +68,7 @@ class Row:
     evaluations : int or None
         Of the objective; None where there is no such thing.
     unmet : int or None
-        Clicks that the mask contradicts.
+        Clicks that the mask contradicts; here and below the optimiser's, nothing being mended after it.
     agreement : float or None
         IoU of the mask with that of the published way, from the same state.
     converged : bool or None
@@ -160,6 +161,15 @@ class Answer:
         self._state = state if same or state is None else replace(state, variables=None)
         self.prediction = self._predict()
 
+    @cached_property
+    def optimised(self) -> Prediction:
+        """What the optimisation alone comes to."""
+        whole, settings = self._predictor, self._predictor.settings
+        if not settings.contained:
+            return self.prediction
+        alone = Predictor(whole.model, whole.mode, settings=replace(settings, contained=False))
+        return alone.predict(self._scene.plane, self._moment.clicks, self._state)
+
     @property
     def optimises(self) -> bool:
         """Whether there is more to do than a pass."""
@@ -184,10 +194,10 @@ class Answer:
 
     def row(self, name: str, seconds: Sequence[float], reference: Answer | None) -> Row:
         """Return what is known of it."""
-        prediction = self.prediction
+        prediction = self.optimised
         agreement = None
         if reference is not None:
-            agreement = iou(reference.prediction.mask().astype(int), prediction.mask())
+            agreement = iou(reference.optimised.mask().astype(int), prediction.mask())
         return Row(
             self._scene.picture.name,
             name,
