@@ -19,6 +19,7 @@ from napari_fbrs.evaluation.datasets import Source
 from napari_fbrs.evaluation.layouts import find_layout
 from napari_fbrs.evaluation.measuring import DataSpec
 from napari_fbrs.evaluation.objects import sample_objects
+from napari_fbrs.evaluation.simulation import MAX_CLICKS
 from napari_fbrs.samples import generate_nuclei
 
 _MIN_AREA = 250
@@ -43,12 +44,12 @@ def main() -> None:
 def measure_corrections(predictor: Predictor, path: Path, limit: int) -> None:
     """Print mean clicks from masks with planted errors, and from nothing, on validation images."""
     dataset = DataSpec(path, find_layout(path), "validation").open()
-    done = list(corrections(predictor, dataset, sample_objects(dataset, limit)))
-    start, with_mask, anew = (float(np.mean([getattr(c, n) for c in done])) for n in ("start", "corrected", "anew"))
-    print(
-        f"{path.stem}: {len(done)} objects, IoU of the masks {start:.2f}; clicks to 0.9: {with_mask:.2f} from them, "
-        f"{anew:.2f} from nothing, ratio {with_mask / anew:.2f}"
-    )
+    done = list(corrections(predictor, dataset, sample_objects(dataset, limit, spread=True)))
+    reached = [c for c in done if min(c.corrected, c.anew) < MAX_CLICKS]
+    print(f"{path.stem}: {len(done)} objects, IoU of the masks {np.mean([c.start for c in done]):.2f}; clicks to 0.9:")
+    for what, some in (("all", done), ("those that get there either way", reached)):
+        from_mask, anew = (float(np.mean([getattr(c, name) for c in some])) for name in ("corrected", "anew"))
+        print(f"    {what} ({len(some)}): {from_mask:.2f} from them, {anew:.2f} from nothing, {from_mask / anew:.2f}")
 
 
 def measure_slices(predictor: Predictor, path: Path | None, limit: int, slices: int) -> None:

@@ -19,9 +19,8 @@ import numpy.typing as npt
 _Floats = npt.NDArray[np.float64]
 
 _EVALUATIONS = 12
-_PATIENCE, _PROGRESS = 3, 0.05  # evaluations, and the share of the loss that they must lower it by, or have fewer wrong
-_SHORTER = 0.35  # what a step that led uphill is multiplied by
-_SHORTENINGS = 2
+_PATIENCE, _PROGRESS = 2, 0.05  # evaluations, and the share of the loss that they must lower it by, or have fewer wrong
+_SHORTER = 0.25  # what a step that led uphill is multiplied by, once
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of a step that are tried before all of it
 _LONGEST = 2.0  # norm of a step: beyond, what is linear about the network ends, and masks fall apart
 _MARGIN = 0.03  # of probability, by which pixels are to be right
@@ -94,7 +93,7 @@ def approach(look: Callable[[_Floats], Look], clicked: Clicked, start: _Floats) 
     tuple of ndarray and bool
         The variables with the fewest pixels wrong, and of these those of least loss; and whether they are good enough.
     """
-    x, step, before, shortened = start, np.zeros_like(start), np.inf, 0
+    x, step, before, shortened = start, np.zeros_like(start), np.inf, False
     tried: list[_Tried] = []
     while not _stalled(tried):
         seen = look(x)
@@ -103,10 +102,10 @@ def approach(look: Callable[[_Floats], Look], clicked: Clicked, start: _Floats) 
         if not np.isfinite(seen.loss):
             break
         tried.append(_Tried(seen.wrong, seen.loss, x))
-        if seen.loss > before and shortened < _SHORTENINGS:
-            x, step, shortened = x - (1 - _SHORTER) * step, _SHORTER * step, shortened + 1
+        if seen.loss > before and not shortened:
+            x, step, shortened = x - (1 - _SHORTER) * step, _SHORTER * step, True
             continue
-        before, shortened = seen.loss, 0
+        before, shortened = seen.loss, False
         step = _step(seen, clicked, x)
         x = x + step
     return min(tried, key=lambda one: one[:2], default=_Tried(0, 0.0, start)).x, False
