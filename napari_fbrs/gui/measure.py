@@ -141,7 +141,7 @@ def measure(
     """
     dataset.cancelled = cancelled
     try:
-        samples = sample_objects(dataset, amount.objects, amount.min_area)
+        samples = sample_objects(dataset, amount.objects, amount.min_area, spread=True)
     except InputError as error:
         raise InputError(
             f"the Labels layer {dataset.name!r} has no object of at least {amount.min_area} pixels in a plane: "

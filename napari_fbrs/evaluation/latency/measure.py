@@ -141,7 +141,7 @@ def measure_clicks(
                 tasks[name + NO_PASS] = answers[name].again(rounds[name])
         seconds = alternate(tasks, effort.rounds, clock)
         if len(moment.clicks) in effort.slow_counts:
-            # On its own: threads of its libraries go on spinning when it is done, at the cost of what comes next.
+            # On its own: what comes after it takes twice its time, which would always be the same contenders'.
             seconds |= alternate({WALKER: _walk(scene, moment, effort)}, effort.rounds, clock)
         reference = answers.get(PUBLISHED)
         yield [
