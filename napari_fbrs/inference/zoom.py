@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fbrs.clicks import Click
+from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
+from napari_fbrs.models.checkpoint import is_count
 from napari_fbrs.strokes import Stroke
 
 
@@ -32,6 +35,11 @@ class Zoom:
     largest_size : int or None
         Longer side up to which a crop of more than `target_size` pixels keeps those it has, once the object has been
         found: there is more to be seen of its outline. None: every crop is brought to `target_size`, as published.
+
+    Raises
+    ------
+    InputError
+        If a size is no positive whole number, the largest is below the target, or another number is out of range.
     """
 
     target_size: int = 400
@@ -40,6 +48,20 @@ class Zoom:
     recompute_iou: float = 0.5
     threshold: float = 0.5
     largest_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("target_size", "min_crop_size"):
+            if not is_count(getattr(self, name), 1):
+                raise InputError(f"{name} is a number of pixels, got {getattr(self, name)!r}")
+        if self.largest_size is not None and not is_count(self.largest_size, self.target_size):
+            raise InputError(
+                f"largest_size is a number of pixels from {self.target_size} on, or None, got {self.largest_size!r}"
+            )
+        if not 1 <= self.expansion_ratio < math.inf:
+            raise InputError(f"expansion_ratio is a number from 1 on, got {self.expansion_ratio!r}")
+        for name in ("recompute_iou", "threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is a number from 0 to 1, got {getattr(self, name)!r}")
 
     def side(self, crop: Crop) -> int:
         """Return the longer side, in pixels, that a crop around an object is brought to."""

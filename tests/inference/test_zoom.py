@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_fbrs.clicks import Click
+from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.zoom import (
     Zoom,
@@ -175,3 +176,20 @@ def test_an_enlarged_stroke_has_no_gaps():
     assert len(set(rows.tolist())) in (5, 6)
     assert set(columns[rows == 10].tolist()) == set(range(columns.min(), columns.max() + 1))
     assert 48 <= len(set(columns.tolist())) <= 52
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"target_size": 0}, "target_size is a number of pixels, got 0"),
+        ({"min_crop_size": 64.0}, "min_crop_size is a number of pixels, got 64.0"),
+        ({"largest_size": 320}, "largest_size is a number of pixels from 400 on, or None, got 320"),
+        ({"expansion_ratio": 0.5}, "expansion_ratio is a number from 1 on, got 0.5"),
+        ({"expansion_ratio": float("nan")}, "expansion_ratio is a number from 1 on, got nan"),
+        ({"recompute_iou": 2}, "recompute_iou is a number from 0 to 1, got 2"),
+        ({"threshold": -0.1}, "threshold is a number from 0 to 1, got -0.1"),
+    ],
+)
+def test_what_cannot_be_is_refused(chosen: dict[str, float], message: str):
+    with pytest.raises(InputError, match=message):
+        Zoom(**chosen)
