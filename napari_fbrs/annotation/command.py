@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 _SEGMENT_EXAMPLES = """\
@@ -85,6 +86,17 @@ def intensity(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"must be a finite number, found {text}")
     return value
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number, from `least` on, of an option."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, found {text!r}")
+        return int(text)
+
+    return read
 
 
 def run_segment(args: argparse.Namespace) -> int:

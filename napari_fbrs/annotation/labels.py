@@ -64,6 +64,37 @@ def no_room(largest: int) -> str:
     )
 
 
+class LabelsBefore:
+    """A label store that stands before another one; what takes part in writing says how.
+
+    Parameters
+    ----------
+    store : LabelStore
+        Where the labels are.
+    """
+
+    def __init__(self, store: LabelStore) -> None:
+        self._store = store
+
+    @property
+    def stamp(self) -> object | None:
+        """What is another one once the labels have been written; None where that is not known."""
+        return self._store.stamp
+
+    @property
+    def largest(self) -> int:
+        """The largest label there is room for."""
+        return self._store.largest
+
+    def read(self, index: tuple[Any, ...]) -> Values:
+        """Return the labels at an index of the nD array."""
+        return self._store.read(index)
+
+    def write(self, indices: Indices, values: Values) -> None:
+        """Set single pixels, given one index array an axis."""
+        self._store.write(indices, values)
+
+
 class ArrayLabels:
     """A label image held in a NumPy array.
 
@@ -265,6 +296,10 @@ class PlaneMask:
         """The mask of the crop."""
         rows, columns = self.crop.shape
         return np.unpackbits(self.bits, count=rows * columns).reshape(rows, columns).astype(bool)
+
+    def same_pixels(self, other: PlaneMask | None) -> bool:
+        """Return whether another mask has the same pixels, whatever it was predicted by."""
+        return other is not None and self.crop == other.crop and np.array_equal(self.bits, other.bits)
 
     def within(self, crop: Crop) -> npt.NDArray[np.bool_]:
         """Return the mask as pixels of another crop, False where that reaches beyond its own."""

@@ -11,14 +11,22 @@ import numpy as np
 
 from napari_fbrs.annotation.history import Base, Place, Refinement
 from napari_fbrs.annotation.image import PlaneIndex
-from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values, slice_indices
+from napari_fbrs.annotation.labels import (
+    Indices,
+    LabelChange,
+    LabelsBefore,
+    LabelStore,
+    PlaneMask,
+    Values,
+    slice_indices,
+)
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.clicks import ClickList
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
 
 
-class CountedLabels:
+class CountedLabels(LabelsBefore):
     """A label image that knows how many pixels each object has in each slice (index along all but the last two axes).
 
     Parameters
@@ -30,7 +38,8 @@ class CountedLabels:
     """
 
     def __init__(self, store: LabelStore, shape: tuple[int, ...]) -> None:
-        self._store, self._shape = store, shape
+        super().__init__(store)
+        self._shape = shape
         self._pixels: Counter[tuple[int, int]] = Counter()  # by label and slice, the slices numbered through
 
     def count_all(self) -> None:
@@ -38,29 +47,15 @@ class CountedLabels:
         self._pixels.clear()
         leading = self._shape[:-2]
         for number, index in enumerate(np.ndindex(leading)):
-            labels, counts = np.unique(self._store.read(index), return_counts=True)
+            labels, counts = np.unique(self.read(index), return_counts=True)
             for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
                 if label:
                     self._pixels[label, number] = count
 
-    @property
-    def stamp(self) -> object | None:
-        """What is another one once the labels have been written; None where that is not known."""
-        return self._store.stamp
-
-    @property
-    def largest(self) -> int:
-        """The largest label there is room for."""
-        return self._store.largest
-
-    def read(self, index: tuple[object, ...]) -> Values:
-        """Return the labels at an index of the nD array."""
-        return self._store.read(index)
-
     def write(self, indices: Indices, values: Values) -> None:
         """Set single pixels, given one index array an axis."""
-        before = self._store.read(indices)
-        self._store.write(indices, values)
+        before = self.read(indices)
+        super().write(indices, values)
         self.note(LabelChange(indices, before, values))
 
     def note(self, change: LabelChange) -> None:
@@ -201,7 +196,7 @@ class Objects:
         InputError
             If it is locked.
         """
-        self._check_unlocked([place.object])
+        self._session.check_unlocked(place.object)
         with self._session.together():
             self._empty(place)
             mask = self._session.mask(place)
@@ -277,15 +272,10 @@ class Objects:
         session.show(Result(place, merged, None, mask))
 
     def _check(self, labels: Collection[int]) -> None:
-        self._check_unlocked(labels)
+        self._session.check_unlocked(*labels)
         missing = {*labels} - {*self.known()}
         if missing:
             raise InputError(f"there is no object {min(missing)}")
-
-    def _check_unlocked(self, labels: Collection[int]) -> None:
-        locked = self._session.locked.intersection(labels)
-        if locked:
-            raise InputError(f"object {min(locked)} is locked: unlock it in the list of objects to change it")
 
     def _places(self, labels: Collection[int]) -> list[Place]:
         wanted = set(labels)

@@ -141,11 +141,9 @@ class Propagation:
             If it has been locked, or changed where it is carried from: deleted, undone, merged, clicked on, painted.
         """
         session, object_ = self._session, self._start.object
-        if object_ in session.locked:
-            raise InputError(f"object {object_} is locked: unlock it in the list of objects to change it")
+        session.check_unlocked(object_)
         mask, refined = session.mask(self._start), session.refinement(self._start)
-        same = mask is not None and mask.crop == self._mask.crop and np.array_equal(mask.bits, self._mask.bits)
-        if not same or _decided(refined) != _decided(self._refinement):
+        if not self._mask.same_pixels(mask) or _decided(refined) != _decided(self._refinement):
             raise InputError(f"object {object_} was changed meanwhile: nothing was carried")
 
     @property

@@ -17,7 +17,15 @@ from napari_fbrs.annotation import encoding
 from napari_fbrs.annotation.history import History, Place, Refinement
 from napari_fbrs.annotation.image import Image, PlaneIndex
 from napari_fbrs.annotation.journal import Entry, Journal, Pending
-from napari_fbrs.annotation.labels import Indices, LabelChange, LabelStore, PlaneMask, Values, slice_indices
+from napari_fbrs.annotation.labels import (
+    Indices,
+    LabelChange,
+    LabelsBefore,
+    LabelStore,
+    PlaneMask,
+    Values,
+    slice_indices,
+)
 from napari_fbrs.annotation.session import Seen, Session
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Crop
@@ -387,28 +395,14 @@ def _group_entry(group: Sequence[Pending]) -> Entry:
     return {"do": "together", "entries": [entry() if callable(entry) else entry for entry in group]}
 
 
-class _Recorded:
+class _Recorded(LabelsBefore):
     """A label store that tells what is written into it."""
 
     def __init__(self, store: LabelStore, wrote: Callable[[Indices, Values], None]) -> None:
-        self._store = store
+        super().__init__(store)
         self._wrote = wrote
-
-    @property
-    def stamp(self) -> object | None:
-        """What is another one once the labels have been written; None where that is not known."""
-        return self._store.stamp
-
-    @property
-    def largest(self) -> int:
-        """The largest label there is room for."""
-        return self._store.largest
-
-    def read(self, index: tuple[Any, ...]) -> Values:
-        """Return the labels at an index of the nD array."""
-        return self._store.read(index)
 
     def write(self, indices: Indices, values: Values) -> None:
         """Set single pixels, given one index array an axis."""
-        self._store.write(indices, values)
+        super().write(indices, values)
         self._wrote(indices, values)

@@ -277,7 +277,7 @@ class Session:
         """
         before = self.refinement(place)
         if refinement != before:
-            self._check_unlocked(place.object)
+            self.check_unlocked(place.object)
             self._set_refinement(place, refinement)
             self.history.record(Step(place, before, refinement, group=self._group))
 
@@ -314,14 +314,14 @@ class Session:
         """
         clicked = bool(self.refinement(place).clicks)
         if clicked:
-            self._check_unlocked(place.object)
+            self.check_unlocked(place.object)
         self.extent = extent
         if clicked:
             self._slide(place, expected=self._expected(place))
 
     def _slide(self, place: Place, **values: Any) -> None:
         """Change a setting of a place; changes in a row are one step."""
-        self._check_unlocked(place.object)
+        self.check_unlocked(place.object)
         before = self.refinement(place)
         after = replace(before, **values)
         last = next(self.history.newest_first(), None)
@@ -567,19 +567,20 @@ class Session:
                 self._went(step, step.after, step.shown_after, step.mask_after)
         return steps[-1] if steps else None
 
-    def _check_unlocked(self, object_: int) -> None:
-        if object_ in self.locked:
-            raise InputError(f"object {object_} is locked: unlock it in the list of objects to change it")
+    def check_unlocked(self, *objects: int) -> None:
+        """Raise `InputError` if an object, or one of several, is locked."""
+        locked = self.locked.intersection(objects)
+        if locked:
+            raise InputError(f"object {min(locked)} is locked: unlock it in the list of objects to change it")
 
     def _check_untouched(self, steps: Sequence[Step]) -> None:
         """Raise `InputError` if steps that are about to be undone, or done again, change a locked object."""
         for step in steps if self.locked else ():
             if step.place is not None:
-                self._check_unlocked(step.place.object)
+                self.check_unlocked(step.place.object)
             if step.change is not None:
                 touched = np.unique(np.concatenate((step.change.before, step.change.after)))
-                for object_ in touched.tolist():
-                    self._check_unlocked(object_)
+                self.check_unlocked(*touched.tolist())
 
     def _base(self, place: Place, refinement: Refinement) -> Base | None:
         """Return what a refinement is to correct: what somebody else has made of the object since it was shown."""

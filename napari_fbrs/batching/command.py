@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from napari_fbrs.annotation.command import add_prediction_arguments, intensity, probability
+from napari_fbrs.annotation.command import add_prediction_arguments, intensity, probability, whole_number
 from napari_fbrs.batching.cluster import LOCAL
 from napari_fbrs.batching.running import batch
 from napari_fbrs.batching.seeds import KINDS
@@ -16,6 +16,7 @@ from napari_fbrs.processes import available_processors
 from napari_fbrs.progress import Progress
 
 SOME_FAILED = 1  # exit code
+_count = whole_number(1)
 DESCRIPTION = "Segment the objects of many images from clicks. Repeat the command to go on where it was stopped."
 EPILOG = f"""\
 INPUT is any number of
@@ -97,12 +98,6 @@ def _add_work(group: argparse._ArgumentGroup) -> None:
                        "prediction depend on it (default: 1)")  # fmt: skip
     group.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster whose workers see the same files, "
                        f"such as tcp://node:8786; {LOCAL}: one of --jobs workers here")  # fmt: skip
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from napari_fbrs.annotation.command import whole_number
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.layouts import LAYOUTS, PARTS, find_layout
@@ -33,6 +34,7 @@ from napari_fbrs.processes import torch_threads
 from napari_fbrs.progress import Progress
 
 _WORST = 12  # cases shown of each data set
+_count, _seed = whole_number(1), whole_number(0)
 _EPILOG = """\
 data sets are folders or zips:
   folder     images/NAME.jpg (.png, .tif) and labels/NAME.png (.tif): 0 is background, every other value an object
@@ -117,18 +119,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--worst", type=Path, metavar="PAGE.html", help=f"show the {_WORST} objects of each data set that went worst"
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, found {text!r}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0, found {text!r}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -65,7 +65,7 @@ class Replayer:
             return
         expected = self._computed(session, place, refinement, mask.method)
         check(
-            _same(mask, expected),
+            mask.same_pixels(expected),
             f"the mask of object {place.object} at {place.plane.position} is not that of a replay of its clicks",
         )
 
@@ -82,12 +82,6 @@ class Replayer:
             self._anew = {**dict(list(self._anew.items())[-50:]), key: (refinement, result.mask)}
             self.masks += 1
         return self._anew[key][1]
-
-
-def _same(one: PlaneMask | None, other: PlaneMask | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.crop == other.crop and bool((one.bits == other.bits).all())
 
 
 def check_points(annotator: Annotator) -> None:

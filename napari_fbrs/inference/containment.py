@@ -42,13 +42,18 @@ def contained(
         From which a pixel belongs to the mask.
     """
     old, new = before > threshold, after > threshold
-    if np.count_nonzero(old & new) < _ANOTHER * np.count_nonzero(old | new):
+    if departs(old, new, _ANOTHER):
         return after
     change, asked = old != new, np.zeros(old.shape, dtype=bool)
     for click in clicks:
         covered = _covered(click, crop, after.shape)
         asked[covered] |= new[covered] == click.positive
     return np.where(change & ~parts_with(change, asked), before, after)
+
+
+def departs(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], least: float) -> bool:
+    """Return whether two masks of one shape have an IoU below `least`; not where both are empty."""
+    return bool(np.count_nonzero(before & after) < least * np.count_nonzero(before | after))
 
 
 def insisted(probability: Probability, crop: Crop, clicks: Sequence[Click]) -> Probability:

@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_fbrs.clicks import Click, ClickList, network_points
 from napari_fbrs.errors import InputError, PredictionError
 from napari_fbrs.inference.cache import ByteCache
-from napari_fbrs.inference.containment import Probability, contained, insisted
+from napari_fbrs.inference.containment import Probability, contained, departs, insisted
 from napari_fbrs.inference.first_look import Expected, candidate_crops, choose_look
 from napari_fbrs.inference.interruption import Interruptible, stop_if
 from napari_fbrs.inference.objective import THRESHOLD, ClickMasks
@@ -547,9 +547,7 @@ def _breaks(before: Prior | None, crop: Crop, probability: npt.NDArray[np.float3
     """Return whether too much of a mask has changed for a late click."""
     if before is None:
         return False
-    size = (probability.shape[0], probability.shape[1])
-    old, new = before.seen(crop, size) > THRESHOLD, probability > THRESHOLD
-    return bool(np.count_nonzero(old & new) < _STEADY_IOU * np.count_nonzero(old | new))
+    return departs(before.seen(crop, probability.shape) > THRESHOLD, probability > THRESHOLD, _STEADY_IOU)
 
 
 def _check(clicks: tuple[Click, ...], shape: tuple[int, int]) -> None:

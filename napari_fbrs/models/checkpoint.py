@@ -6,7 +6,8 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -257,10 +258,28 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return what a safetensors file says of itself, whoever wrote it.
+
+    Raises
+    ------
+    ModelFileError
+        If it is none, or not complete.
+    """
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with _opened(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            yield file
     except (safetensors.SafetensorError, OSError) as error:
         raise ModelFileError(f"{path.name} is not a complete safetensors file: {error}") from error
 

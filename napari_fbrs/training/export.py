@@ -7,11 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
-
 from napari_fbrs.annotation.output import replacing
-from napari_fbrs.errors import InputError
-from napari_fbrs.models.checkpoint import FORMAT, ModelSettings, fingerprint, save_model
+from napari_fbrs.errors import InputError, ModelFileError
+from napari_fbrs.models.checkpoint import FORMAT, ModelSettings, fingerprint, metadata_of, save_model
 from napari_fbrs.models.deeplab import DeepLab
 from napari_fbrs.training.config import TrainingConfig
 from napari_fbrs.training.data import SCENES
@@ -126,9 +124,8 @@ def _check_may_write(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            found = (file.metadata() or {}).get("format")
-    except (safetensors.SafetensorError, OSError):
+        found = metadata_of(path).get("format")
+    except ModelFileError:
         found = None
     if found != FORMAT:
         raise InputError(f"{path} is there already and holds no model of this program: choose another name")

@@ -7,11 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
-from napari_fbrs.models.checkpoint import fingerprint
+from napari_fbrs.models.checkpoint import fingerprint, metadata_of
 from napari_fbrs.models.zoo import find_model
 from napari_fbrs.training.config import TrainingConfig
 
@@ -70,8 +68,7 @@ def origin_of(run_folder: Path) -> Origin | None:
 def _read(path: Path) -> Origin:
     if path.suffix != ".safetensors":
         return Origin(path.name, fingerprint(path))
-    with safetensors.safe_open(path, framework="pt") as file:
-        notes = file.metadata() or {}
+    notes = metadata_of(path)
     samples = notes.get("samples", "")
     seen = int(samples) if samples.isdecimal() else 0
     largest = json.loads(notes.get("settings", "{}")).get("largest_size")
