@@ -252,13 +252,16 @@ class WindowedChain:
         gradient : Tensor, shape (windows, rows, columns, outputs)
             In what comes out.
         """
-        products = self._first_gradient(done, gradient).flatten(0, 2).T @ self._told
-        return self._in_variables(products)
+        scale, bias = self.slopes(done, gradient)
+        return scale.sum(dim=0), bias.sum(dim=0)
 
     def slopes(self, done: Sequence[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient of each window for itself, shapes (windows, channels); see `backward`."""
-        first = self._first_gradient(done, gradient).flatten(1, 2)
-        return self._in_variables(first.transpose(1, 2) @ self._told.view(*first.shape[:2], -1))
+        weight = self._layers[0].weight
+        inputs = self._first_gradient(done, gradient).flatten(1, 2) @ weight
+        told = self._told.view(*inputs.shape[:2], -1)
+        seen, kinds = told[..., : weight.shape[1]], told[..., weight.shape[1] :]
+        return (inputs * seen).sum(dim=1), (kinds.transpose(1, 2) @ inputs * self._ones).sum(dim=1)
 
     def _first_gradient(self, done: Sequence[Tensor], gradient: Tensor) -> Tensor:
         """Return the gradient in what the first pointwise convolution gives."""
@@ -269,12 +272,6 @@ class WindowedChain:
                 gradient = _convolved(gradient, turned, 2)
                 gradient = gradient if number == 1 else self._blanked(gradient)
         return _through(self._layers[0], done[0], gradient)
-
-    def _in_variables(self, products: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradient in scale and bias from that in the first weights, shape (..., outputs, inputs)."""
-        weight = self._layers[0].weight
-        scale, kinds = products[..., : weight.shape[1]], products[..., weight.shape[1] :]
-        return (scale * weight).sum(dim=-2), (self._ones * (kinds.transpose(-1, -2) @ weight)).sum(dim=-2)
 
     def _rest(self) -> Iterator[tuple[int, Layer]]:
         return enumerate(self._layers[1:], 1)
