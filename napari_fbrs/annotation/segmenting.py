@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -324,16 +325,21 @@ def checked_limits(given: Sequence[float] | None, image: Image) -> Limits | None
     Raises
     ------
     InputError
-        If they are not in order, or the image has colours.
+        If they are not finite or not in order, or the image has colours.
     """
     if given is None:
         return image.limits()
     if image.rgb:
-        raise InputError("--contrast-limits are for grey images, this one has colours")
-    low, high = given
-    if not low < high:
-        raise InputError(f"--contrast-limits must be in order, found {low:g} {high:g}")
-    return low, high
+        raise InputError("contrast limits are for grey images, this one has colours")
+    return black_and_white(given)
+
+
+def black_and_white(limits: Sequence[float]) -> tuple[float, float]:
+    """Return intensities seen as black and white; `InputError` if they are not two, finite and in this order."""
+    if len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf:
+        found = " ".join(f"{limit:g}" for limit in limits)
+        raise InputError(f"contrast limits must be two finite numbers, black below white; found {found}")
+    return limits[0], limits[1]
 
 
 def _rows(clicks: Path | str | Clicks, image: Path | None) -> tuple[list[RecordedClick], str]:

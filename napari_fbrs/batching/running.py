@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from napari_fbrs.annotation.click_record import SUFFIX
+from napari_fbrs.annotation.segmenting import black_and_white
 from napari_fbrs.batching.cluster import LOCAL, check_installed, in_cluster
 from napari_fbrs.batching.inputs import find_jobs
 from napari_fbrs.batching.jobs import Job, Outcome, Settings
@@ -189,8 +190,8 @@ def _settings(**given: Any) -> Settings:
     threshold, limits = given["threshold"], given["contrast_limits"]
     if not 0 <= threshold < 1:
         raise InputError(f"the threshold must be at least 0 and below 1, found {threshold}")
-    if limits is not None and not limits[0] < limits[1]:
-        raise InputError(f"--contrast-limits must be in order, found {limits[0]:g} {limits[1]:g}")
+    if limits is not None:
+        black_and_white(limits)
     check_mode(given["mode"])
     format_ = find_format(given["format"])
     format_.check_usable()

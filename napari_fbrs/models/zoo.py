@@ -148,7 +148,7 @@ def choose_device(device: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise InputError(f"no device is called {device!r}; use auto, cpu, cuda or mps") from error
     available = {
-        "cpu": True,
+        "cpu": not chosen.index,
         "cuda": torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }

@@ -83,7 +83,9 @@ def test_clicks_on_several_images_in_one_file(model, tmp_path):
         ({1: [Click(1, 99)]}, {}, "object 1: row 1, column 99 is outside"),
         ({(1, (0,)): [Click(1, 1)]}, {}, "needs 0 plane"),
         ({1: [Click(1, 1)]}, {"threshold": 1}, "at least 0 and below 1"),
-        ({1: [Click(1, 1)]}, {"contrast_limits": (3, 3)}, "in order"),
+        ({1: [Click(1, 1)]}, {"contrast_limits": (3, 3)}, "black below white; found 3 3"),
+        ({1: [Click(1, 1)]}, {"contrast_limits": (np.nan, 1)}, "^contrast limits must be two finite numbers"),
+        ({1: [Click(1, 1)]}, {"contrast_limits": (0, 1, 2)}, "found 0 1 2"),
         ({1: [Click(1, 1)]}, {"output": "out.docx"}, "labels are written as"),
     ],
 )

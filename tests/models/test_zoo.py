@@ -270,7 +270,7 @@ def test_devices_that_are_there():
     assert choose_device("auto").type == expected
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "meta", "xpu"])
+@pytest.mark.parametrize("device", ["cuda:99", "cpu:1", "meta", "xpu"])
 def test_devices_that_are_not_there(device: str):
     with pytest.raises(InputError, match=f"{device}.* is not available"):
         choose_device(device)
