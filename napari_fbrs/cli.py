@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 2 for bad input (with a line on the standard error), 130 when interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by whoever started it
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that it cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
@@ -67,12 +69,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader has gone, as in `napari-fbrs models | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _stop_writing()
         return 0
+    except MemoryError as error:
+        return _refused(f"there is not enough memory: {error}")
     except (FBRSError, OSError) as error:
-        sys.stderr.write(f"napari-fbrs: {' '.join(str(error).split())}\n")
-        return BAD_INPUT
+        return _refused(str(error))
     return code
+
+
+def _stop_writing() -> None:
+    """Have what is left to be written go nowhere, where nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused(why: str) -> int:
+    sys.stderr.write(f"napari-fbrs: {' '.join(why.split())}\n")
+    return BAD_INPUT
 
 
 def build_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -188,6 +201,9 @@ def _in_napari(module: str, *options: str, told: Sequence[int] = ()) -> int:
     return status
 
 
+_DEMO = {"image.png", "labels.png", "mask.png", "probability.tif", "overlay.png"}
+
+
 def _demo_to_files(args: argparse.Namespace) -> int:
     import numpy as np
     from skimage import data
@@ -206,6 +222,10 @@ def _demo_to_files(args: argparse.Namespace) -> int:
     folder: Path = args.output
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --output takes a folder")
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if there & _DEMO and not there >= _DEMO:
+        found = ", ".join(sorted(there & _DEMO))
+        raise InputError(f"{folder} holds {found}, and not from here: give the files another folder with --output")
     folder.mkdir(parents=True, exist_ok=True)
     image = data.coins()
     rows = read_click_rows(coins_clicks_path())
@@ -225,7 +245,7 @@ def _demo_to_files(args: argparse.Namespace) -> int:
     write_mask_png(folder / "mask.png", segmented.labels > 0)
     write_tiff(folder / "probability.tif", np.stack(probabilities))
     write_overlay_png(folder / "overlay.png", image, segmented.labels, [row.click for row in rows])
-    say(f"image.png, labels.png, mask.png, probability.tif and overlay.png written to {folder.resolve()}")
+    say(f"{', '.join(sorted(_DEMO))} written to {folder.resolve()}")
     return 0
 
 

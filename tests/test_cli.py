@@ -348,6 +348,16 @@ def test_headless_opens_no_window_where_there_is_a_display(
     assert cli.main(["demo", "--headless", "--output", "a/b"]) == 0  # its own files are replaced
 
 
+def test_a_folder_with_pictures_of_its_own_is_none_for_the_demo(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a").mkdir()
+    (folder / "a" / "image.png").write_text("precious")
+    said = refused(capsys, cli.main(["demo", "--headless", "--output", "a"]))
+    assert said.startswith("a holds image.png, and not from here")
+    assert [path.read_text() for path in (folder / "a").iterdir()] == ["precious"]
+
+
 def test_a_demo_folder_that_is_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "a").write_text("file")
     assert "a is a file; --output takes a folder" in refused(capsys, cli.main(["demo", "--headless", "--output", "a"]))

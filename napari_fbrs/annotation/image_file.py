@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import lzma
+import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import PIL.ImageDraw
 import tifffile
 from skimage.segmentation import find_boundaries
 
+from napari_fbrs.annotation.labels import LabelStore
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import InputError
@@ -143,15 +145,37 @@ def write_labels(path: Path, labels: npt.NDArray[np.integer[Any]]) -> None:
         If they cannot be written so; see `check_label_file`.
     """
     labels = np.asarray(labels)
-    smallest, largest = int(labels.min(initial=0)), int(labels.max(initial=0))
+    smallest = labels.min(initial=0)
     if labels.dtype.kind not in "biu" or smallest < 0:
         raise InputError(f"labels must be whole numbers from 0, found {labels.dtype} from {smallest}")
-    check_label_file(path, labels.ndim, largest)
-    stored = labels.astype(np.uint8) if labels.dtype == bool else labels.astype(np.min_scalar_type(largest))
+    _write_label_planes(path, labels.shape, labels.__getitem__)
+
+
+def write_label_store(path: Path, store: LabelStore, shape: tuple[int, ...]) -> None:
+    """Write the labels of a session as `write_labels` does, plane by plane: a stack may be larger than memory.
+
+    Parameters
+    ----------
+    path : Path
+        See `write_labels`.
+    store : LabelStore
+        The labels.
+    shape : tuple of int
+        Of the label image.
+    """
+    _write_label_planes(path, shape, store.read)
+
+
+def _write_label_planes(path: Path, shape: tuple[int, ...], read: Callable[[tuple[int, ...]], Array]) -> None:
+    """Write labels whose planes are read one by one; twice, first to see how large they are."""
+    largest = max((int(read(at).max(initial=0)) for at in np.ndindex(shape[:-2])), default=0)
+    check_label_file(path, len(shape), largest)
+    dtype = np.min_scalar_type(largest)
+    planes = (np.asarray(read(at)).astype(dtype) for at in np.ndindex(shape[:-2]))
     if Path(path).suffix.lower() == ".png":
-        write_png(path, stored)
+        write_png(path, next(planes))
     else:
-        write_tiff(path, stored)
+        _write_planes(path, planes, shape, dtype)
 
 
 def write_tiff(path: Path, array: Array) -> None:
@@ -162,13 +186,19 @@ def write_tiff(path: Path, array: Array) -> None:
     InputError
         If the file cannot be written.
     """
+    _write_planes(path, map(array.__getitem__, np.ndindex(array.shape[:-2])), array.shape, array.dtype)
+
+
+def _write_planes(path: Path, planes: Iterator[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     with replacing(path) as temporary:
         tifffile.imwrite(
             temporary,
-            array,
+            planes,
+            shape=shape,
+            dtype=dtype,
             photometric="minisblack",
             compression="zlib",
-            bigtiff=array.nbytes > _BIG_TIFF_BYTES,
+            bigtiff=math.prod(shape) * dtype.itemsize > _BIG_TIFF_BYTES,
         )
 
 

@@ -148,7 +148,8 @@ class SparseLabels:
         """Return the labels at an index of the nD array; only what spans several planes puts them all together."""
         count = len(self.shape) - 2
         leading, within = tuple(index[:count]), tuple(index[count:])
-        if all(isinstance(at, int | np.integer) for at in leading) and not isinstance(within[0], np.ndarray):
+        one = len(leading) == count and all(isinstance(at, int | np.integer) for at in leading)
+        if one and not any(isinstance(at, np.ndarray) for at in within):
             return np.asarray(self._seen(tuple(map(int, leading)))[within])
         if isinstance(index[0], np.ndarray):
             return self._pixels(leading, within)

@@ -43,6 +43,8 @@ class LineFile:
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
         self._whole = content.rfind(b"\n") + 1
+        if content and not self._whole and not _is_cut_off(content):
+            raise ValueError("not lines of JSON")
         self.empty = self._whole == 0
         for line in content[: self._whole].splitlines():
             yield json.loads(line)
@@ -73,3 +75,14 @@ class LineFile:
             yield
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Return whether this can be the begin of a first line; a whole JSON file of another program is not."""
+    if not content.startswith(b'{"'):
+        return False
+    try:
+        json.loads(content)
+    except ValueError:
+        return True
+    return False

@@ -60,11 +60,27 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def check_may_write(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
     """Raise `InputError` unless a file can be written, or replaced where that was asked for."""
-    if not output.parent.is_dir():
-        raise InputError(f"there is no folder {output.parent} to write {output.name} to")
-    if not output.exists():
-        return
-    if not overwrite:
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {output.absolute().parent} to write {output.name} to")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; give the name of a file")
+    check_not_read(output, inputs)
+    if output.exists() and not overwrite:
         raise InputError(f"{output} is there already; add --overwrite to replace it")
-    if any(output.samefile(path) for path in inputs):
-        raise InputError(f"{output} is what is read; give the labels another name")
+
+
+def check_not_read(output: Path, inputs: Iterable[Path]) -> None:
+    """Raise `InputError` if what is to be written would take the place of what is read, or of a folder it lies in."""
+    for path in inputs if output.exists() else ():
+        read = path.resolve()
+        if any(there.exists() and output.samefile(there) for there in (read, *read.parents)):
+            raise InputError(f"{output} is what is read, or holds it; give what is written another name")
+
+
+def check_apart(outputs: Iterable[Path]) -> None:
+    """Raise `InputError` if two things are to be written to one file."""
+    seen: set[Path] = set()
+    for path in outputs:
+        if path.resolve() in seen:
+            raise InputError(f"{path} would be written twice; give each output a name of its own")
+        seen.add(path.resolve())

@@ -23,8 +23,8 @@ from napari_fbrs.annotation.click_record import (
 )
 from napari_fbrs.annotation.history import History
 from napari_fbrs.annotation.image import Composite, Image, PlaneIndex
-from napari_fbrs.annotation.image_file import check_label_file, write_labels
-from napari_fbrs.annotation.labels import PlaneMask, slice_indices
+from napari_fbrs.annotation.image_file import check_label_file, write_label_store
+from napari_fbrs.annotation.labels import PlaneMask, SparseLabels, slice_indices
 from napari_fbrs.annotation.opening import is_image_path, open_image
 from napari_fbrs.annotation.output import check_may_write
 from napari_fbrs.annotation.recovery import fingerprint
@@ -211,11 +211,11 @@ def replay(
     predictor_of = predictor_of or Predictors(device or recorded_device(record), model, anyway=anyway)
     check_image(record, image, anyway=anyway)
     masks = recompute(record, image, predictor_of, anyway=anyway, progress=progress, cancelled=cancelled)
-    session = Session(image, predictor_of(record.methods_used[-1]))
+    session = Session(image, predictor_of(record.methods_used[-1]), labels=SparseLabels(image.shape))
     bring_back(session, record, masks)
     replayed = Replayed(session, record, different(record, masks))
     if output is not None:
-        write_labels(Path(output), replayed.labels)
+        write_label_store(Path(output), session.labels, image.shape)
     return replayed
 
 

@@ -18,10 +18,10 @@ from napari_fbrs.annotation.click_file import RecordedClick, images_of, read_cli
 from napari_fbrs.annotation.click_record import record_of, write_record
 from napari_fbrs.annotation.history import Place, Refinement
 from napari_fbrs.annotation.image import Image
-from napari_fbrs.annotation.image_file import check_label_file, write_labels
+from napari_fbrs.annotation.image_file import check_label_file, write_label_store
 from napari_fbrs.annotation.labels import LabelStore, SparseLabels
 from napari_fbrs.annotation.opening import open_image, stem_of
-from napari_fbrs.annotation.output import check_may_write
+from napari_fbrs.annotation.output import check_apart, check_may_write
 from napari_fbrs.annotation.points_file import is_points_file, read_points
 from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.clicks import Click
@@ -244,7 +244,9 @@ def segment(
     check_clicks(rows, opened, called)
     if output is not None:
         check_label_file(Path(output), opened.ndim, max(row.object for row in rows))
-    for path in (Path(path) for path in (output, record) if path is not None):
+    outputs = [Path(path) for path in (output, record) if path is not None]
+    check_apart(outputs)
+    for path in outputs:
         check_may_write(path, inputs, overwrite=overwrite)
     limits = checked_limits(contrast_limits, opened)
     loaded = model if isinstance(model, Model) else zoo.load_model(model, device)
@@ -257,7 +259,7 @@ def segment(
         progress(report.line())
     segmented = Segmented(work.session, tuple(reports))
     if output is not None:
-        write_labels(Path(output), segmented.labels)
+        write_label_store(Path(output), work.session.labels, opened.shape)
     if record is not None:
         name, lay = (source.name, str(source.resolve())) if source else ("", None)
         write_record(record, record_of(work.session, name=name, source=lay))

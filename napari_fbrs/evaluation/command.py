@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fbrs.annotation.command import whole_number
-from napari_fbrs.annotation.output import replacing
+from napari_fbrs.annotation.output import check_apart, check_may_write, replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.layouts import LAYOUTS, PARTS, find_layout
 from napari_fbrs.evaluation.measuring import (
@@ -131,20 +131,19 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.plot:
         require_plots(args.plot)
-    for path in filter(None, (args.json, args.plot, args.worst, args.resume)):
-        _check_folder(path)
+    _check_outputs(args)
     evaluation = Evaluation(args)
     evaluation.announce()
     evaluation.work()
     results = list(evaluation.results())
-    for result in results:
-        _say("\n" + table(result))
     if args.json:
         _write(args.json, json.dumps(evaluation.as_dict(results), indent=1))
     if args.plot:
         write_plot(args.plot, results)
     if args.worst:
         _write(args.worst, evaluation.worst_page(results))
+    for result in results:  # after the files: who reads may have gone by now, as in `evaluate ... | head`
+        _say("\n" + table(result))
     return 0
 
 
@@ -286,9 +285,21 @@ def _record_path(args: argparse.Namespace) -> Path | None:
     return given or (args.json.with_suffix(".runs.jsonl") if args.json else None)
 
 
-def _check_folder(path: Path) -> None:
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raise `InputError` if an output cannot be written, or would take the place of anything but an earlier one."""
+    outputs = [path for path in (args.json, args.plot, args.worst, _record_path(args)) if path]
+    check_apart(outputs)
+    for path in outputs:
+        check_may_write(path, (*args.data, Path(args.model)), overwrite=True)
+    if args.json and args.json.exists() and not _is_result(args.json):
+        raise InputError(f"{args.json} is there already, and no result of an evaluation; choose another name")
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return {"settings", "objects", "datasets"} <= set(json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        return False
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from napari_fbrs.annotation.output import check_not_read
 from napari_fbrs.errors import InputError
-from napari_fbrs.export.formats import FORMATS
+from napari_fbrs.export.formats import FORMATS, find_format
 from napari_fbrs.export.options import VALUES, Options
 from napari_fbrs.export.reading import read_classes, read_intensities, read_label_image
 from napari_fbrs.export.selection import Selection, parse_crop, parse_objects, parse_slices
-from napari_fbrs.export.writing import Exported, export_labels
+from napari_fbrs.export.writing import Exported, export_labels, target_path
 
 DESCRIPTION = "Write the objects of a label image for other programs: all objects of all slices, or those chosen."
 
@@ -81,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.image:
         image = read_intensities(image, args.image)
+    inputs = [path for path in (args.labels, args.image, args.classes) if path]
+    check_not_read(target_path(args.output, find_format(args.format)), inputs)
     rows, columns = args.crop or (None, None)
     selection = Selection(args.objects, args.chosen, args.slices, rows, columns)
     options = Options(args.value, args.margin, args.names)

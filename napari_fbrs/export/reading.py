@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,17 +138,28 @@ def _read_numpy(path: Path) -> tuple[npt.NDArray[Any], dict[str, Any]]:
     try:
         if path.suffix.lower() == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False), {}
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path.name} is damaged, or no NumPy file: {error}") from error
     if "labels" not in arrays:
         raise InputError(f"{path.name} holds no array labels, but {', '.join(arrays) or 'nothing'}")
-    known: dict[str, Any] = {key: arrays[key].tolist() for key in ("axes", "scale", "units") if key in arrays}
+    try:
+        return arrays["labels"], _described(arrays)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path.name}: what it says of axes, sizes or classes cannot be used: {error}") from error
+
+
+def _described(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        key: list(map(of, arrays[key].tolist()))
+        for key, of in (("axes", str), ("scale", float), ("units", str))
+        if key in arrays
+    }
     if {"objects", "classes"} <= set(arrays):
         pairs = zip(arrays["objects"].tolist(), arrays["classes"].tolist(), strict=True)
-        known["classes"] = {label: name for label, name in pairs if name}
-    return arrays["labels"], known
+        known["classes"] = {int(label): str(name) for label, name in pairs if name}
+    return known
 
 
 def _read_picture(path: Path) -> tuple[npt.NDArray[Any], dict[str, Any]]:

@@ -17,6 +17,7 @@ from napari_fbrs.export.selection import Selection
 from napari_fbrs.export.source import LabelImage
 
 INDEX = "index.csv"  # in a folder of files: which they are
+_OF_A_GROUP = {".zattrs", ".zgroup"}  # besides its arrays, in Zarr
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,11 @@ def _is_export(folder: Path) -> bool:
     """Return whether a folder holds what an export has written, and nothing else."""
     try:
         if (folder / ".zattrs").is_file():
-            return "image-label" in json.loads((folder / ".zattrs").read_text(encoding="utf-8"))
+            about = json.loads((folder / ".zattrs").read_text(encoding="utf-8"))
+            levels = {level["path"] for image in about["multiscales"] for level in image["datasets"]}
+            return "image-label" in about and {path.name for path in folder.iterdir()} == levels | _OF_A_GROUP
         with (folder / INDEX).open(newline="", encoding="utf-8") as file:
             named = {row[0] for row in csv.reader(file) if row} | {INDEX}
-    except (OSError, ValueError, csv.Error):
+    except (OSError, ValueError, LookupError, TypeError, csv.Error):
         return False
     return all(path.is_dir() or path.relative_to(folder).as_posix() in named for path in folder.rglob("*"))

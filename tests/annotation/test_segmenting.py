@@ -11,6 +11,7 @@ from fakes import BrightNetwork, model_of
 from napari_fbrs import Click, replay, segment
 from napari_fbrs.annotation.click_file import read_click_rows
 from napari_fbrs.annotation.image_file import read_image, write_png
+from napari_fbrs.annotation.labels import SparseLabels
 from napari_fbrs.annotation.replaying import Predictors
 from napari_fbrs.errors import CancelledError, InputError
 from napari_fbrs.models.checkpoint import Model
@@ -58,6 +59,29 @@ def test_files_in_and_out_and_replay(model, tmp_path, monkeypatch):
         replay("image.clicks.json", predictor_of=by_stand_in, output="again.tif")
     with pytest.raises(InputError, match="is there already"):
         segment("image.png", "points.csv", output="out.png", model=model)
+
+
+def test_outputs_that_would_take_each_others_place(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clicks = {1: [Click(12, 20)]}
+    with pytest.raises(InputError, match=r"out\.tif would be written twice"):
+        segment(SQUARES, clicks, output="out.tif", record="./out.tif", model=model)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="folder is a folder"):
+        segment(SQUARES, clicks, output="out.tif", record="folder", overwrite=True, model=model)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_stack_is_written_plane_by_plane(model, tmp_path, monkeypatch):
+    read = SparseLabels.read
+
+    def one_plane(self, index):
+        assert not any(isinstance(at, slice) for at in index[:1]), "several planes at once"
+        return read(self, index)
+
+    monkeypatch.setattr(SparseLabels, "read", one_plane)
+    segment(np.stack([SQUARES] * 3), {(1, (2,)): [Click(12, 20)]}, output=tmp_path / "a.tif", model=model)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0], np.stack([0 * SQUARES, 0 * SQUARES, SQUARES > 0]))
 
 
 def test_clicks_on_several_images_in_one_file(model, tmp_path):

@@ -199,7 +199,7 @@ def test_corrected_labels_keep_their_numbers(squares):
         ({"mode": "magic"}, "no mode is called"),
         ({"format": "docx"}, "no format"),
         ({"format": "csv", "margin": 3}, "csv takes no margin"),
-        ({"contrast_limits": (5, 5)}, "in order"),
+        ({"contrast_limits": (5, 5)}, "black below white"),
         ({"model": "none"}, "no model is called"),
         ({"device": "abacus"}, "no device"),
         ({"jobs": 0}, "from 1"),

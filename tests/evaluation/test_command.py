@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fakes import BrightNetwork, model_of
 
+from napari_fbrs import cli
 from napari_fbrs.cli import main
 from napari_fbrs.evaluation import command, measuring
 from napari_fbrs.inference.settings import MODES
@@ -167,7 +168,7 @@ def test_a_plot_and_a_page(discs: Path, tmp_path: Path):
         (["--mode", "sam"], "nothing is called 'sam' that could be measured; --mode takes NoBRS"),
         (["--min-area", "9000"], "discs has no object of at least 9000 pixels; --min-area says"),
         (["--format", "sbd"], "has no val.txt"),
-        (["--json", "no/such/a.json"], "cannot write no/such/a.json: there is no folder"),
+        (["--json", "no/such/a.json"], "there is no folder"),
         (["--jobs", "0"], "must be a whole number from 1, found '0'"),
         (["--format", "coco"], "invalid choice: 'coco'"),
         (["--seed", "-5"], "must be a whole number from 0, found '-5'"),
@@ -176,6 +177,44 @@ def test_a_plot_and_a_page(discs: Path, tmp_path: Path):
 )
 def test_what_cannot_be_done_is_said(discs: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str):
     assert said in refused(capsys, evaluate(discs, *options))
+
+
+def test_nothing_of_anybody_elses_is_replaced(
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("a.json", '{"cells": [1, 2]}'), ("b.json", "notes"), ("model.pth", "weights")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "folder").mkdir()
+    for options, said in (
+        (("--json", "a.json"), "a.json is there already, and no result of an evaluation"),
+        (("--json", "discs"), "discs is a folder"),
+        (("--plot", "folder"), "give it a name that ends"),
+        (("--worst", "folder"), "folder is a folder"),
+        (("--worst", "model.pth", "--model", "model.pth"), "model.pth is what is read"),
+        (("--json", "c.json", "--resume", "c.json"), "c.json would be written twice"),
+        (("--resume", "a.json"), "a.json is no record of runs"),
+        (("--resume", "b.json"), "b.json is no record of runs"),
+    ):
+        assert said in refused(capsys, evaluate("discs", *options))
+    assert (tmp_path / "a.json").read_text() == '{"cells": [1, 2]}'
+    assert (tmp_path / "b.json").read_text() == "notes"
+    assert (
+        evaluate("discs", "--limit", 1, "--json", "c.json") == evaluate("discs", "--limit", 1, "--json", "c.json") == 0
+    )
+
+
+def test_what_was_evaluated_is_written_though_the_reader_has_gone(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def gone(line: str) -> None:
+        if "NoC@85" in line:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(command, "_say", gone)
+    monkeypatch.setattr(cli, "_stop_writing", lambda: None)
+    assert evaluate(discs, "--limit", 1, "--json", tmp_path / "a.json") == 0
+    assert told(tmp_path / "a.json")["datasets"]
 
 
 @pytest.mark.parametrize("name", ["x.doc", "x", ".png"])

@@ -78,6 +78,14 @@ def test_bad_input_is_one_line_and_code_2(folder, capsys):
     assert export("--format", "csv", "-o", "there.csv", "--overwrite") == 0
 
 
+def test_what_is_read_is_never_replaced(folder, capsys):
+    before = Path("labels.tif").read_bytes()
+    assert export("--format", "tiff", "-o", "labels.tif", "--objects", "3", "--overwrite") == 2
+    assert "labels.tif is what is read" in capsys.readouterr().err
+    assert export("--format", "csv", "-o", "classes.csv", "--classes", "classes.csv", "--overwrite") == 2
+    assert Path("labels.tif").read_bytes() == before
+
+
 def test_help_names_every_format(capsys):
     with pytest.raises(SystemExit):
         cli.main(["export", "--help"])

@@ -50,12 +50,24 @@ def test_files_that_hold_no_labels(tmp_path):
     PIL.Image.new("RGB", (4, 4)).save(tmp_path / "rgb.png")
     np.savez(tmp_path / "other.npz", masks=np.ones(3))
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
+    np.savez(tmp_path / "whole.npz", labels=np.arange(900).reshape(30, 30))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.npz").write_bytes(whole.replace(b"\x05\x00\x00\x00", b"\x06\x00\x00\x00"))
+    labels = np.ones((4, 4), dtype=int)
+    np.savez(tmp_path / "classes.npz", labels=labels, objects=np.array([1, 2]), classes=np.array(["cell"]))
+    np.savez(tmp_path / "named.npz", labels=labels, objects=np.array(["one"]), classes=np.array(["cell"]))
+    np.savez(tmp_path / "scale.npz", labels=labels, scale=np.array(2.0))
+    np.savez(tmp_path / "sizes.npz", labels=labels, scale=np.array(["wide", "high"]))
     np.save(tmp_path / "line.npy", np.ones(3, dtype=int))
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     for name, message in (
         ("rgb.png", "colours"),
         ("other.npz", "holds no array labels, but masks"),
         ("bad.npz", "damaged"),
+        ("cut.npz", "damaged"),
+        ("flipped.npz", "damaged"),
+        *((f"{name}.npz", f"{name}.npz: what it says of") for name in ("classes", "named", "scale", "sizes")),
         ("line.npy", "rows and columns"),
         ("objects.npy", "damaged, or no NumPy file"),
         ("none.npz", "no labels at"),

@@ -81,11 +81,13 @@ def test_an_image_in_zarr_is_never_replaced(tmp_path):
         export_labels(SMALL, folder, "ome-zarr", overwrite=True)
 
 
-def test_an_export_to_which_a_file_was_added_is_kept(tmp_path):
-    folder = export_labels(SMALL, tmp_path / "out", "masks").path
+@pytest.mark.parametrize("format_name", ["masks", "ome-zarr"])
+def test_an_export_to_which_a_file_was_added_is_kept(format_name, tmp_path):
+    folder = export_labels(SMALL, tmp_path / "out", format_name).path
+    assert export_labels(SMALL, folder, format_name, overwrite=True).path == folder
     (folder / "corrected.png").write_bytes(b"precious")
     with pytest.raises(InputError, match="more than an earlier export"):
-        export_labels(SMALL, folder, "masks", overwrite=True)
+        export_labels(SMALL, folder, format_name, overwrite=True)
 
 
 def test_a_file_that_comes_into_being_meanwhile_is_kept(tmp_path):
