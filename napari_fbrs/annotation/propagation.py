@@ -14,7 +14,7 @@ from napari_fbrs.annotation.session import Result, Session
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.following import Follower
 from napari_fbrs.inference.optimizer import Variables
-from napari_fbrs.inference.plane import Plane
+from napari_fbrs.inference.plane import Limits, Plane
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.inference.zoom import bounding_box
 
@@ -60,6 +60,8 @@ class Propagation:
         Of the image; not one that the slices span.
     carry : bool, optional
         Whether scales and biases are carried along.
+    limits : tuple of float, optional
+        Intensities seen as black and white where nobody has clicked; by default the smallest and largest of each slice.
 
     Raises
     ------
@@ -67,7 +69,9 @@ class Propagation:
         If there is no mask, or no such axis.
     """
 
-    def __init__(self, session: Session, start: Place, axis: int, *, carry: bool = True) -> None:
+    def __init__(
+        self, session: Session, start: Place, axis: int, *, carry: bool = True, limits: Limits | None = None
+    ) -> None:
         if axis in start.plane.axes or not 0 <= axis < session.image.ndim:
             raise InputError("an object is carried along an axis that is not displayed: choose one with a slider")
         mask = session.mask(start)
@@ -76,6 +80,7 @@ class Propagation:
         self._session, self._start, self._mask, self._carry = session, start, mask, carry
         self._predictor: Predictor = session.predictor
         self._refinement = session.refinement(start)
+        self._limits = self._refinement.limits if self._refinement.clicks else limits
         self._along = sorted(set(range(session.image.ndim)) - set(start.plane.axes)).index(axis)
         self._extent = session.image.shape[axis]
         refined = {p for p in session.places(start.object) if p.plane.axes == start.plane.axes}
@@ -160,7 +165,7 @@ class Propagation:
         return Place(self._start.object, PlaneIndex(tuple(position), self._start.plane.axes))
 
     def _plane(self, place: Place) -> Plane:
-        return self._session.image.plane(place.plane, self._refinement.limits)
+        return self._session.image.plane(place.plane, self._limits)
 
 
 def _decided(refinement: Refinement) -> Refinement | None:

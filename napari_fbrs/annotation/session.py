@@ -328,7 +328,7 @@ class Session:
         joins = last is not None and last.place == place and replace(last.before, **values) == after
         if last is None or not joins or self.history.can_redo:
             self.edit(place, after)
-        elif after == last.before:  # back where it was: as if it had not been touched
+        elif after == last.before and self.locked.isdisjoint(_objects_of(last)):  # as if it had not been touched
             self._take_back(self.history.forget_newest())
         else:
             last.after = after
@@ -576,11 +576,7 @@ class Session:
     def _check_untouched(self, steps: Sequence[Step]) -> None:
         """Raise `InputError` if steps that are about to be undone, or done again, change a locked object."""
         for step in steps if self.locked else ():
-            if step.place is not None:
-                self.check_unlocked(step.place.object)
-            if step.change is not None:
-                touched = np.unique(np.concatenate((step.change.before, step.change.after)))
-                self.check_unlocked(*touched.tolist())
+            self.check_unlocked(*_objects_of(step))
 
     def _base(self, place: Place, refinement: Refinement) -> Base | None:
         """Return what a refinement is to correct: what somebody else has made of the object since it was shown."""
@@ -757,6 +753,14 @@ def _start(refinement: Refinement) -> State:
     if base is None or base.mask is None:
         return State(expected=refinement.expected)
     return state_from(base.mask.crop, base.mask.pixels, base.variables)
+
+
+def _objects_of(step: Step) -> set[int]:
+    """Return the object of a step, and those whose pixels it took or gave; 0, the background, may be among them."""
+    objects = set() if step.place is None else {step.place.object}
+    if step.change is not None:
+        objects.update(np.unique(np.concatenate((step.change.before, step.change.after))).tolist())
+    return objects
 
 
 def _never(refinement: Refinement) -> Refinement:

@@ -348,7 +348,9 @@ class Annotator(QObject):
         """Compute what is waiting to be computed, in a thread."""
         waiting = self.session.waiting()
         if waiting:
-            place = waiting[-1]
+            # What was done last comes first: a place that cannot be computed would keep the others from it.
+            newest = (step.place for step in self.session.history.newest_first() if step.place in waiting)
+            place = next(newest, None) or waiting[-1]
             refinement = self.session.refinement(place)
             compute = self.session.compute
             self.worker.submit(lambda cancelled: compute(place, refinement, cancelled))

@@ -138,7 +138,8 @@ class PropagationBox(QWidget):
 
     def _planned(self, annotator: Annotator, way: str) -> Legs:
         session, axis, carry = annotator.session, self.axis.currentData(), self.carry.isChecked()
-        here = Propagation(session, annotator.place(), axis, carry=carry)
+        options: dict[str, Any] = {"carry": carry, "limits": annotator.layers.image.limits()}
+        here = Propagation(session, annotator.place(), axis, **options)
         here.check_unchanged()
         if way != _BETWEEN:
             directions = {_FORWARD: [1], _BACKWARD: [-1], _WHOLE: [1, -1]}[way]
@@ -150,7 +151,7 @@ class PropagationBox(QWidget):
             direction = -1
             near, end = here.until_refined(direction)
         far = [at for at in reversed(here.targets(direction)) if at not in near]
-        return [(here, near), (Propagation(session, end, axis, carry=carry), far)]
+        return [(here, near), (Propagation(session, end, axis, **options), far)]
 
     def _carry(self, annotator: Annotator, legs: Legs, cancelled: Callable[[], bool]) -> tuple[Annotator, list[Slice]]:
         """Compute, in a thread."""

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from napari_fbrs.clicks import Click
@@ -77,16 +78,27 @@ class Prior:
         """
         if crop == self.crop and size == self.probability.shape:
             return self.probability
-        # Positions of the wanted pixels in units where this crop's corner pixels are -1 and 1.
-        rows, columns = (
-            (torch.linspace(a, b, n) - first) * (2 / max(last - first, 1)) - 1
-            for a, b, n, first, last in (
-                (crop.row_min, crop.row_max, size[0], self.crop.row_min, self.crop.row_max),
-                (crop.column_min, crop.column_max, size[1], self.crop.column_min, self.crop.column_max),
-            )
-        )
-        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+        rows = torch.linspace(crop.row_min, crop.row_max, size[0])
+        columns = torch.linspace(crop.column_min, crop.column_max, size[1])
+        down = _relative(rows, self.crop.row_min, self.crop.row_max)
+        across = _relative(columns, self.crop.column_min, self.crop.column_max)
+        grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)
         source = torch.from_numpy(self.probability)[None, None]
-        sampled = functional.grid_sample(source, grid[None], padding_mode="zeros", align_corners=True)
-        out: npt.NDArray[np.float32] = sampled[0, 0].numpy()
+        sampled = functional.grid_sample(source, grid[None], padding_mode="zeros", align_corners=True)[0, 0]
+        # Of a single row or column grid_sample takes the same everywhere, and knows no outside.
+        if len(self.probability) == 1:
+            sampled = sampled * _inside(rows, self.crop.row_min, self.crop.row_max)[:, None]
+        if self.probability.shape[1] == 1:
+            sampled = sampled * _inside(columns, self.crop.column_min, self.crop.column_max)
+        out: npt.NDArray[np.float32] = sampled.numpy()
         return out
+
+
+def _relative(positions: Tensor, first: int, last: int) -> Tensor:
+    """Return positions in units where `first` is -1 and `last` is 1."""
+    return (positions - first) * (2 / max(last - first, 1)) - 1
+
+
+def _inside(positions: Tensor, first: int, last: int) -> Tensor:
+    """Return 1 from `first` to `last`, and from there on less and less, down to 0 a pixel away."""
+    return (1 - torch.maximum(first - positions, positions - last)).clamp(0, 1)

@@ -63,6 +63,18 @@ def test_it_follows_the_object_until_it_ends_and_is_one_step(drifting):
     np.testing.assert_array_equal(session.labels.array == 1, truth)
 
 
+def test_what_nobody_clicked_on_is_seen_as_it_is_shown(drifting):
+    _, truth = drifting
+    image = np.where(truth, 3000, 0).astype(np.uint16)
+    image[4:, 0, 0] = 60000  # a hot pixel, in whose light the rest would be dark
+    for limits, slices in (((0, 3000), [4, 5, 6]), (None, [])):
+        session = session_on(image)
+        where = np.nonzero(truth[3])
+        session.labels.write((np.full(len(where[0]), 3), *where), np.ones(len(where[0]), np.int32))
+        found = carried(session, 3, 1, limits=limits)
+        assert [f.place.plane.position[0] for f in found] == slices
+
+
 def test_scales_and_biases_learn_the_mask_and_find_it_again(drifting):
     session, truth = drifting
     for z in range(4, 7):

@@ -40,6 +40,23 @@ def on_plane(volume: npt.NDArray[np.int32], index: PlaneIndex) -> npt.NDArray[np
     return np.moveaxis(volume, (*index.axes, *others), range(volume.ndim))[(..., *index.position)]
 
 
+def test_a_slider_that_goes_back_gives_a_locked_object_nothing():
+    session = session_on()
+    session.overwrite = True
+    session.click(Click(10, 12))
+    session.object = 2
+    session.click(Click(10, 22))
+    place = session.place()
+    session.set_threshold(place, 0.05)
+    session.update(place)
+    mine = labels_of(session) == 1
+    session.locked.add(1)
+    session.set_threshold(place, 0.5)
+    session.update(place)
+    np.testing.assert_array_equal(labels_of(session) == 1, mine)
+    assert session.refinement(place).threshold == 0.5
+
+
 def expected_mask(session: Session, place: Place) -> npt.NDArray[np.bool_]:
     """Return the mask that a place's refinement must give, predicted anew."""
     refinement = session.refinement(place)

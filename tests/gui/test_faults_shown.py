@@ -158,3 +158,32 @@ def test_a_file_that_vanishes_under_a_lazy_image(bench, model, tmp_path: Path):
     bench.settle()
     assert bench.labels[0, 25:45, 35:65].all()
     assert len(bench.annotator.session.refinement(bench.annotator.place()).clicks) == 2
+
+
+def test_a_slice_that_cannot_be_read_keeps_no_other_from_being_computed(bench: Any, model: BrightNetwork) -> None:
+    stack, gone = bright_stack(), set[int]()
+
+    def block(block_info: Any = None) -> np.ndarray:
+        (first, last), *_ = block_info[None]["array-location"]
+        if first in gone:
+            raise FileNotFoundError(f"slice {first} is gone")
+        return stack[first:last]
+
+    lazy = dask.array.map_blocks(block, chunks=((1, 1, 1), (SHAPE[0],), (SHAPE[1],)), dtype=np.uint8)
+    bench.add_image(lazy, name="lazy", contrast_limits=(0, 255))
+    bench.viewer.dims.set_point(0, 0)
+    bench.start()
+    bench.rest()
+    bench.click(0, 30, 50)
+    bench.settle()
+    gone.add(1)
+    with bench.refusal("slice 1 is gone"):
+        bench.annotator.layers.positive.add([1, 30, 50])
+        bench.wait(lambda: not bench.annotator.busy)
+    before = bench.annotator.result
+    with notifications():
+        bench.click(0, 40, 60)
+        bench.wait(lambda: bench.annotator.result is not before and not bench.annotator.busy)
+    session = bench.annotator.session
+    assert [place.plane.position for place in session.waiting()] == [(1,)]
+    assert len(session.refinement(bench.annotator.place()).clicks) == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from napari_fbrs.inference.plane import Crop
 from napari_fbrs.inference.prior import Prior
@@ -29,6 +30,17 @@ def test_outside_there_is_nothing():
     seen[2:5, 2:6] = 0
     assert not seen.any()
     assert not PRIOR.seen(Crop(100, 120, 100, 130), (4, 4)).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 30), (30, 1), (2, 30), (1, 1)])
+@pytest.mark.parametrize("finer", [1, 2])
+def test_what_is_thin_stays_thin(shape: tuple[int, int], finer: int):
+    """A mask that is one pixel wide covers no more of a crop than it has pixels, at any resolution."""
+    thin = Prior(Crop(20, 19 + shape[0], 10, 9 + shape[1]), np.ones(shape, np.float32))
+    whole = Crop(0, 50, 0, 50)
+    seen = thin.seen(whole, (finer * 50 + 1, finer * 50 + 1)) > 0.6
+    assert np.count_nonzero(seen) == np.prod([finer * (side - 1) + 1 for side in shape])
+    assert seen[finer * 20, finer * 10]
 
 
 def test_a_crop_of_one_pixel():
