@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_fbrs.clicks import Click
+from napari_fbrs.inference.correction import depth_of
 from napari_fbrs.inference.plane import Plane
 
 THRESHOLD = 0.49
@@ -173,16 +174,10 @@ def _larger_error(
     truth: npt.NDArray[np.int_], mask: Mask, clicked: Iterable[Click]
 ) -> tuple[npt.NDArray[np.float64], bool]:
     """Return the depth of the pixels of the larger error, and whether they are missing from the mask."""
-    missed, added = _depth((truth == 1) & ~mask), _depth((truth == 0) & mask)
+    missed, added = depth_of((truth == 1) & ~mask), depth_of((truth == 0) & mask)
     for click in clicked:
         missed[click.pixel] = added[click.pixel] = 0
     return (missed, True) if missed.max() > added.max() else (added, False)
-
-
-def _depth(region: Mask) -> npt.NDArray[np.float64]:
-    """Return the distance to the region's border, the image's border being one."""
-    depth: npt.NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-    return depth
 
 
 def _click(depth: npt.NDArray[np.float64], pixel: int, positive: bool) -> Click | None:

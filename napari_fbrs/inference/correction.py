@@ -49,7 +49,7 @@ def middle(pixels: Mask) -> tuple[int, int]:
     pixels : ndarray of bool, shape (H, W)
         At least one pixel.
     """
-    return _deepest(_depth(pixels))
+    return _deepest(depth_of(pixels))
 
 
 def _deepest(depth: npt.NDArray[np.float64]) -> tuple[int, int]:
@@ -59,7 +59,7 @@ def _deepest(depth: npt.NDArray[np.float64]) -> tuple[int, int]:
 
 def _implied(crop: Crop, pixels: Mask) -> Implied:
     """Return the click in the middle of a mask; it is withdrawn where half as deep in it somebody says otherwise."""
-    depth = _depth(pixels)
+    depth = depth_of(pixels)
     row, column = _deepest(depth)
     return Implied(Click(crop.row_min + row, crop.column_min + column), 0.5 * float(depth[row, column]))
 
@@ -121,14 +121,14 @@ def parts_with(change: Mask, wanted: Mask, thin: float | None = None) -> Mask:
     chosen = np.zeros(count + 1, dtype=bool)
     chosen[parts[wanted]] = True
     if thin is not None:
-        is_thin = ndimage.maximum(_depth(change), parts, np.arange(count + 1)) <= thin
+        is_thin = ndimage.maximum(depth_of(change), parts, np.arange(count + 1)) <= thin
         chosen = is_thin & (chosen & is_thin)[1:].any()
     chosen[0] = False
     asked: Mask = chosen[parts]
     return asked
 
 
-def _depth(pixels: Mask) -> npt.NDArray[np.float64]:
-    """Return the distance of a mask's pixels to its border, the frame being one."""
+def depth_of(pixels: Mask) -> npt.NDArray[np.float64]:
+    """Return the distance of a mask's pixels, shape (H, W), to its border, the frame being one; 0 off the mask."""
     depth: npt.NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(pixels, 1))[1:-1, 1:-1]
     return depth

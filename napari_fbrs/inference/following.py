@@ -24,8 +24,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from napari_fbrs.clicks import Click
-from napari_fbrs.errors import CancelledError, PredictionError
+from napari_fbrs.errors import PredictionError
 from napari_fbrs.inference.correction import middle
+from napari_fbrs.inference.interruption import stop_if
 from napari_fbrs.inference.lbfgs import minimise
 from napari_fbrs.inference.objective import regularisation
 from napari_fbrs.inference.optimizer import Variables
@@ -95,7 +96,7 @@ class Follower:
         wanted = Prior(box, pixels.astype(np.float32)).seen(self._crop(plane, box, pixels), looks[0].size)
         start = torch.zeros(2 * looks[0].x.shape[1], device=looks[0].x.device)
         distance = partial(self._distance, looks, torch.from_numpy(wanted).to(start.device))
-        minimum = minimise(distance, start, evaluations=_EVALUATIONS, every=1, pause=self._stop_if_cancelled)
+        minimum = minimise(distance, start, evaluations=_EVALUATIONS, every=1, pause=lambda: stop_if(self._cancelled))
         if not math.isfinite(float(minimum.value)):
             raise PredictionError("the network's output was not a number; choose another model or device")
         variables: Variables = minimum.x.cpu().numpy()
@@ -124,7 +125,7 @@ class Follower:
         level = _logit(np.float32(threshold))
         logits = []
         for look in self._looks(plane, box, pixels):
-            self._stop_if_cancelled()
+            stop_if(self._cancelled)
             probability = self._predictor.decode(look, variables)
             logits.append(_logit(Prediction(plane.shape, crop, probability, (), State()).crop_probability))
         alone, together = logits[0], np.mean(logits, axis=0)
@@ -142,7 +143,7 @@ class Follower:
         faint = Prior(box, np.float32(FAINT) * pixels)
         looks = []
         for prior in (None, faint):
-            self._stop_if_cancelled()
+            stop_if(self._cancelled)
             looks.append(self._predictor.features(plane, crop, clicks, prior))
         return looks
 
@@ -160,10 +161,6 @@ class Follower:
             (gradient,) = torch.autograd.grad(value, values)
         nothing = torch.zeros((), dtype=torch.bool, device=values.device)
         return value.detach(), gradient, nothing, nothing
-
-    def _stop_if_cancelled(self) -> None:
-        if self._cancelled():
-            raise CancelledError("called off")
 
 
 def _click(box: Crop, pixels: Mask) -> list[Click]:

@@ -86,6 +86,7 @@ class Predictor:
         check_mode(mode)
         self.model = model
         self.mode = mode
+        self._cut = MODES[mode]
         self.settings = settings or PredictorSettings.of_model(model.settings)
         self.cache = ByteCache(cache_bytes)  # may be shared: keys tell all that values depend on
         self._warm = False
@@ -227,7 +228,7 @@ class Predictor:
         self, previous: State, probability: Probability, crop: Crop, clicks: Sequence[Click], threshold: float
     ) -> Probability:
         """Return probabilities with the changes that the clicks ask for alone, where an object was there before."""
-        if not self.settings.contained or MODES[self.mode] is None or previous.box is None:
+        if not self.settings.contained or self._cut is None or previous.box is None:
             return probability
         if previous.last is not None and len(clicks) >= _CONTAINED_FROM:
             before = previous.last.seen(crop, probability.shape)
@@ -237,8 +238,7 @@ class Predictor:
     @property
     def modulates(self) -> bool:
         """Whether its variables are scales and biases of channels, which mean the same on other planes."""
-        cut = MODES[self.mode]
-        return cut is not None and not cut.is_input
+        return self._cut is not None and not self._cut.is_input
 
     @tells_shortage
     def features(self, plane: Plane, crop: Crop, clicks: Sequence[Click], prior: Prior | None = None) -> Features:
@@ -377,10 +377,10 @@ class Predictor:
 
     @property
     def _network_clicks(self) -> int | None:
-        cut, limit = MODES[self.mode], self.settings.network_clicks
-        if cut is None or limit is None:
+        limit = self.settings.network_clicks
+        if self._cut is None or limit is None:
             return None
-        return min(limit, _INPUT_CLICKS) if cut.is_input else limit
+        return min(limit, _INPUT_CLICKS) if self._cut.is_input else limit
 
     def _features(
         self,
@@ -394,7 +394,7 @@ class Predictor:
         limit: int | None,
     ) -> Features:
         """Return features of a crop; `seen` are those of a first look at it with these clicks, if there was one."""
-        cut = MODES[self.mode] or Cut.B
+        cut = self._cut or Cut.B
         points = network_points(clicks, limit)
         if not self._network.takes_prior:
             prior = None
@@ -443,8 +443,8 @@ class Predictor:
 
     def _carries_over(self, previous: State, crop: Crop, size: tuple[int, int]) -> bool:
         """Return whether variables still mean the same: not a bias of pixels in another crop, or at another size."""
-        cut, last = MODES[self.mode], previous.last
-        if cut is None or not cut.is_input:
+        last = previous.last
+        if self._cut is None or not self._cut.is_input:
             return True
         return last is not None and (last.crop, last.probability.shape) == (crop, size)
 
@@ -461,8 +461,7 @@ class Predictor:
         cancelled: Callable[[], bool],
     ) -> tuple[Tensor, Variables | None, tuple[Evaluation, ...]]:
         """Return logits, the variables they were computed with, and what the optimiser did."""
-        cut = MODES[self.mode]
-        if cut is None or len(shown(clicks)) < 2:
+        if self._cut is None or len(shown(clicks)) < 2:
             return self._decode(features), start, ()
         masks = self._click_masks(clicks, crop, features.size)
         objective = Objective(
