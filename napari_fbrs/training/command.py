@@ -34,7 +34,7 @@ _OPTIONS = (
     "validate_every",
     "tensorboard",
 )
-_BEGUN_WITH = frozenset({"init", "stages", "output_stride", "late"})  # what the network is, and its first weights
+_BEGUN_WITH = frozenset({"init", "stages", "output_stride", "late", "batch"})  # network, first weights, how it counts
 _EXAMPLES = """\
 A run that is resumed keeps the options that are not given again.
 
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=int, help=f"length of the schedule; may be changed when resuming{_default('samples')}"
     )
-    parser.add_argument("--batch", type=int, help=f"samples a step{_default('batch')}")
+    parser.add_argument("--batch", type=int, help=f"samples a step; stays as begun{_default('batch')}")
     parser.add_argument("--crop", type=int, help=f"longer side of the crops, pixels{_default('crop')}")
     parser.add_argument(
         "--largest-crop", type=int, help="half the batches have larger crops, up to this; the model then sees large "

@@ -284,5 +284,7 @@ def test_what_a_run_was_begun_with_is_not_changed(discs: Path, tmp_path: Path, c
     assert main([*words, "--init", "default"]) == 2
     assert "was begun with init None" in capsys.readouterr().err
     assert main([*words, "--stages", "2"]) == 2
+    assert main([*words, "--batch", "4", "--samples", "8"]) == 2
+    assert "was begun with batch 2, not 4: leave that out" in capsys.readouterr().err
     assert (folder / "config.json").read_bytes() == before
     assert main([*words, "--init", "none", "--stages", "1"]) == 0  # as it was begun
