@@ -251,6 +251,24 @@ def test_a_backbone_of_arrays_is_a_start(config: TrainingConfig, in_folder, tmp_
         initial_network(in_folder(config, "d", init=str(tmp_path / "absent.npz")))
 
 
+def test_backbones_that_are_damaged_or_of_another_size(config: TrainingConfig, in_folder, tmp_path: Path):
+    path = tmp_path / "backbone.npz"
+    start = in_folder(config, "a", init=str(path))
+    np.savez_compressed(path, weight=np.random.default_rng(0).random((40, 50)))
+    whole = path.read_bytes()
+    broken = (b"", b"text", whole[: len(whole) // 2], whole[:100] + bytes(1000) + whole[1100:])
+    for content in broken:
+        path.write_bytes(content)
+        with pytest.raises(ModelFileError, match="cannot read backbone weights from"):
+            initial_network(start)
+    np.savez(path, np.array(["a word"]))
+    with pytest.raises(ModelFileError, match="cannot read backbone weights from"):
+        initial_network(start)
+    np.savez(path, **{"conv1.weight": np.ones(3)})
+    with pytest.raises(ModelFileError, match=r"does not fit the backbone: .*size mismatch for .*conv1\.weight"):
+        initial_network(start)
+
+
 def test_configurations_survive_their_file(config: TrainingConfig):
     config.save()
     assert TrainingConfig.load(config.folder) == config
