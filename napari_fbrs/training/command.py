@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
-from napari_fbrs.training.export import export
+from napari_fbrs.training.export import CARD, export
 from napari_fbrs.training.loop import train
 from napari_fbrs.training.state import has_checkpoint
 from napari_fbrs.training.terminal import told_on
@@ -117,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.export is not None:
         card = export(args.run_folder, args.export, args.name)
-        sys.stdout.write(f"{args.export} and {card} written\n")
+        left = "" if card.name == CARD else f"; the {CARD} there is none of this model, and was left as it is"
+        sys.stdout.write(f"{args.export} and {card} written{left}\n")
         return 0
     if args.name is not None:
         raise InputError("--name is that of a model that --export writes")
