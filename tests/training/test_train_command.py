@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from napari_fbrs import Click, Predictor, load_model
 from napari_fbrs.cli import main
-from napari_fbrs.errors import InputError
+from napari_fbrs.errors import InputError, ModelFileError
 from napari_fbrs.training.command import add_arguments, configured, run
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
-from napari_fbrs.training.loop import LOG, TENSORBOARD, read_log, train
+from napari_fbrs.training.loop import LOCK, LOG, TENSORBOARD, read_log, train
 from napari_fbrs.training.terminal import OneLine, told_on
 
 TINY = ("--device", "cpu", "--workers", "0", "--batch", "2", "--threads", "1")
@@ -189,6 +190,29 @@ def test_a_command_that_is_refused_begins_no_run(config: TrainingConfig, in_fold
     with pytest.raises(InputError, match="nowhere"):
         train(in_folder(config, "run", sources=(SourceSpec("nowhere"),)))
     assert not Path(config.run_folder).exists()
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(begun: Path, capsys):
+    before = {path: path.read_bytes() for path in begun.iterdir()}
+    with FileLock(begun / LOCK):
+        assert main(["train", str(begun)]) == 2
+        assert f"another process trains in {begun}: wait for it" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in begun.iterdir() if path.name != LOCK} == before
+        assert main(["train", str(begun), "--export", str(begun / "m.safetensors")]) == 0  # while it goes on
+    assert main(["train", str(begun)]) == 0
+    assert not (begun / LOCK).exists()
+
+
+def test_a_run_folder_that_cannot_be(config: TrainingConfig, in_folder, tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot write to .*file"):
+        train(in_folder(config, "file"))
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        with pytest.raises(ModelFileError):
+            train(in_folder(config, name, init="nowhere.npz"))
+    assert (tmp_path / "empty").is_dir()
+    assert not (tmp_path / "new").exists()
 
 
 WRONG = [
