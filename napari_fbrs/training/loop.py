@@ -23,14 +23,14 @@ from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.models.network import InteractiveNetwork
 from napari_fbrs.training.batches import Batch, batch_points, load_batches, open_mixture
-from napari_fbrs.training.config import TrainingConfig
+from napari_fbrs.training.config import CONFIG, TrainingConfig
 from napari_fbrs.training.losses import IGNORE, jaccard_distance, normalised_focal_loss
-from napari_fbrs.training.origin import remember_origin
+from napari_fbrs.training.origin import ORIGIN, origin_of, remember_origin
 from napari_fbrs.training.precision import Precision, choose_precision
 from napari_fbrs.training.sampling import correcting_click
 from napari_fbrs.training.scalars import Scalars, require_tensorboard
 from napari_fbrs.training.shards import Shards
-from napari_fbrs.training.state import TrainingState, opened_state
+from napari_fbrs.training.state import TrainingState, has_checkpoint, opened_state
 from napari_fbrs.training.validation import ValidationSet, as_line, predict, validate, validation_sets
 
 LOG = "log.jsonl"
@@ -73,6 +73,7 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
     open_mixture(config)  # what cannot be used is found here, before it takes the place of what was used so far
     sets = validation_sets(config)
     with _alone_in(config.folder):
+        _check_free(config.folder)
         state = opened_state(config, precision.device)
         seen, log = state.batches * config.batch, read_log(config.folder)
         config.save()
@@ -263,6 +264,19 @@ def _scalars(line: dict[str, Any]) -> dict[str, float]:
         for source, values in (line[key] | ({"mean": line[f"mean_{key}"]} if line[key] else {})).items()
         for name, value in zip(columns, values, strict=True)
     }
+
+
+def _check_free(folder: Path) -> None:
+    """Raise `InputError` where a run that begins would take the place of files that are no run's."""
+    if has_checkpoint(folder):
+        return
+    if (folder / CONFIG).exists():  # of a run that has not come to its first checkpoint, and its other files with it
+        TrainingConfig.load(folder)
+        origin_of(folder)
+        return
+    for name in (ORIGIN, LOG):
+        if (folder / name).exists():
+            raise InputError(f"{folder / name} is there, and belongs to no run: begin the run in another folder")
 
 
 def _forget_after(folder: Path, samples: int, log: Sequence[dict[str, Any]]) -> None:

@@ -203,6 +203,35 @@ def test_a_run_is_trained_by_one_process_at_a_time(begun: Path, capsys):
     assert not (begun / LOCK).exists()
 
 
+FOREIGN = [
+    ({"config.json": '{"my": "settings"}', "origin.json": "mine"}, r"config\.json is damaged, or of another version"),
+    ({"config.json": "[]"}, r"config\.json is damaged, or of another version"),
+    ({"origin.json": '{"name": "a", "sha256": "b"}'}, r"origin\.json is there, and belongs to no run"),
+    ({"log.jsonl": '{"samples": 3, "loss": 0.5}\n'}, r"log\.jsonl is there, and belongs to no run"),
+]
+
+
+@pytest.mark.parametrize(("files", "said"), FOREIGN)
+def test_a_run_takes_the_place_of_nobody_elses_files(
+    config: TrainingConfig, in_folder, files: dict[str, str], said: str
+):
+    run = in_folder(config, "run", samples=8)
+    run.folder.mkdir()
+    for name, content in files.items():
+        (run.folder / name).write_text(content)
+    with pytest.raises(InputError, match=said):
+        train(run)
+    assert {path.name: path.read_text() for path in run.folder.iterdir()} == files
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(begun: Path, config: TrainingConfig, in_folder):
+    (begun / "checkpoint.pt").unlink()
+    (begun / "notes.txt").write_text("mine")
+    train(in_folder(config, "run", samples=4))
+    assert [line["samples"] for line in read_log(begun)] == [0, 4]
+    assert (begun / "notes.txt").read_text() == "mine"
+
+
 def test_a_run_folder_that_cannot_be(config: TrainingConfig, in_folder, tmp_path: Path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match=r"cannot write to .*file"):
