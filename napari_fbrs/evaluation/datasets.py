@@ -15,9 +15,11 @@ from scipy import ndimage
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.files import Files
+from napari_fbrs.inference.plane import Crop, Plane, make_plane
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 _LABELS = (".png", ".tif", ".tiff")
+_LARGEST_LABEL = 2**16  # memory is taken for every label up to the largest of an image
 _VALIDATION_SHARE = 10  # one image in ten
 
 
@@ -127,23 +129,54 @@ class Source:
         pixels, objects = self._files.image(image), self._files.labels(labels)
         if objects.ndim != 2 or objects.shape != pixels.shape[:2]:
             raise InputError(f"{self.path}: {labels} has shape {objects.shape}, its image {pixels.shape[:2]}")
-        return LabelledImage(as_rgb(pixels), objects.astype(np.int32))
+        smallest, largest = int(objects.min(initial=0)), int(objects.max(initial=0))
+        if smallest < 0:
+            raise InputError(f"{self.path}: {labels} must hold no label below 0, the background; found {smallest}")
+        if largest > _LARGEST_LABEL:
+            objects = _renumbered(objects)
+        try:
+            return LabelledImage(as_rgb(pixels), objects.astype(np.int32))
+        except InputError as error:
+            raise InputError(f"{self.path}: {image} cannot be used: {error}") from error
 
 
 def as_rgb(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """Return an image of 8 or 16 bits, grey or colour (alpha is dropped), as 8-bit RGB, shape (H, W, 3)."""
+    """Return an image, grey or colour, as 8-bit RGB, shape (H, W, 3).
+
+    One of 8 bits stays as it is, without its alpha; any other is seen as a predictor sees it.
+
+    Raises
+    ------
+    InputError
+        If it holds no numbers, or is no plane.
+    """
     array = np.asarray(pixels)
-    if array.dtype == np.uint16:
-        low, high = int(array.min()), int(array.max())
-        array = (array.astype(np.float32) - low) * (255 / max(high - low, 1))
-    array = array.astype(np.uint8)
-    if array.ndim == 2 or array.shape[2] < 3:
-        grey = array if array.ndim == 2 else array[..., 0]
-        return np.repeat(grey[..., None], 3, axis=2)
+    if array.ndim == 3 and array.shape[2] not in (3, 4):
+        array = array[..., 0] if array.shape[2] < 3 else array[..., :3]
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+        return plane_as_rgb(make_plane(array))
+    if array.ndim == 2:
+        return np.repeat(array[..., None], 3, axis=2)
     return np.ascontiguousarray(array[..., :3])
 
 
+def plane_as_rgb(plane: Plane) -> npt.NDArray[np.uint8]:
+    """Return a plane as a predictor sees it, as 8-bit RGB, shape (H, W, 3)."""
+    seen = plane.read(Crop.whole(plane.shape), plane.shape)
+    return np.ascontiguousarray((255 * seen).round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def _renumbered(labels: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+    """Return labels numbered from 1 on, in their order; 0 stays 0."""
+    values, numbers = np.unique(labels, return_inverse=True)
+    return np.asarray(numbers.reshape(labels.shape) + (values[0] > 0))
+
+
 def _pairs(members: Sequence[str]) -> list[tuple[str, str]]:
-    labels = {p.stem: str(p) for p in map(PurePosixPath, members) if str(p.parent) == "labels" and p.suffix in _LABELS}
-    images = {p.stem: str(p) for p in map(PurePosixPath, members) if str(p.parent) == "images" and p.suffix in _IMAGES}
+    labels, images = _by_stem(members, "labels", _LABELS), _by_stem(members, "images", _IMAGES)
     return [(images[name], labels[name]) for name in sorted(images.keys() & labels.keys())]
+
+
+def _by_stem(members: Sequence[str], folder: str, suffixes: Sequence[str]) -> dict[str, str]:
+    paths = map(PurePosixPath, members)
+    return {p.stem: str(p) for p in paths if str(p.parent) == folder and p.suffix.lower() in suffixes}

@@ -109,12 +109,21 @@ class Files:
             )
 
     def labels(self, name: str) -> npt.NDArray[np.generic]:
-        """Return the values of a label image, which are not the colours of its palette if it has one."""
+        """Return the values of a label image, which are not the colours of its palette if it has one.
+
+        Raises
+        ------
+        InputError
+            If it is damaged, no image, or holds anything but whole numbers.
+        """
         if PurePosixPath(name).suffix.lower() == ".png":
             with self._damaged(name), Image.open(io.BytesIO(self.read(name))) as image:
                 if image.mode == "P":
                     return np.asarray(image)
-        return self.image(name)
+        values = self.image(name)
+        if values.dtype.kind not in "bui":
+            raise InputError(f"{self.path}: {name} must hold whole numbers, found {values.dtype}")
+        return values
 
     @contextmanager
     def _damaged(self, name: str) -> Iterator[None]:

@@ -54,10 +54,7 @@ def instances(files: Files, name: str) -> Truth:
 
 def label_image(files: Files, name: str) -> Truth:
     """Return the objects of a label image: 0 is background."""
-    values = files.labels(name)
-    if values.dtype.kind not in "bui":
-        raise InputError(f"{files.path}: {name} must hold whole numbers, found {values.dtype}")
-    return values.astype(int)
+    return files.labels(name).astype(int)
 
 
 @dataclass(frozen=True)
@@ -163,7 +160,7 @@ class Pictures:
             If its mask has another shape.
         """
         pixels = self._files.image(self._pairs[image][0])
-        plane = make_plane(as_rgb(pixels) if pixels.dtype in (np.uint8, np.uint16) else pixels)
+        plane = make_plane(as_rgb(pixels) if pixels.dtype == np.uint8 else pixels)
         if plane.shape != self.labels(image).shape:
             shapes = f"{self.labels(image).shape}, its image {plane.shape}"
             raise InputError(f"{self.path}: {self._pairs[image][1]} has shape {shapes}")

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 import numpy as np
 import numpy.typing as npt
 
-from napari_fbrs.evaluation.datasets import as_rgb
+from napari_fbrs.evaluation.datasets import plane_as_rgb
 from napari_fbrs.evaluation.objects import Dataset, Truth
 from napari_fbrs.inference.plane import Plane, make_plane
 
@@ -24,7 +24,7 @@ class Mosaics:
     Parameters
     ----------
     dataset : Dataset
-        Whose images: grey or RGB, of 8 bits.
+        Whose images.
     side : int
         Rows and columns of a mosaic.
     """
@@ -94,6 +94,6 @@ class Mosaics:
             piece = self._dataset.labels(index)[: self._side - row, : self._side - column]
             part = slice(row, row + piece.shape[0]), slice(column, column + piece.shape[1])
             labels[part] = np.where(piece > 0, piece + largest, piece)
-            pixels[part] = as_rgb(self._dataset.plane(index).pixels)[: piece.shape[0], : piece.shape[1]]
+            pixels[part] = plane_as_rgb(self._dataset.plane(index))[: piece.shape[0], : piece.shape[1]]
             largest = max(largest, int(labels[part].max()))
         return pixels, labels

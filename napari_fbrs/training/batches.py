@@ -239,12 +239,38 @@ class _Numbers(Iterable[list[int]]):
         return len(self._batches)
 
 
-def load_batches(config: TrainingConfig, first: int, last: int) -> DataLoader[Example]:
-    """Return batches number `first` to `last` - 1 of a run, prepared ahead in ``config.workers`` processes."""
-    return DataLoader(
-        ClickDataset(config),
-        batch_sampler=_Numbers(first, last, config.batch),
+class _Batches(Dataset[Batch | InputError]):
+    """Batches by the numbers of their samples; what is wrong, if a sample cannot be had.
+
+    Of an exception that leaves a worker torch raises another, whose message is the traceback.
+    """
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self._samples = ClickDataset(config)
+
+    def __getitem__(self, numbers: list[int]) -> Batch | InputError:
+        try:
+            return collate([self._samples[number] for number in numbers])
+        except InputError as error:
+            return error
+
+
+def load_batches(config: TrainingConfig, first: int, last: int) -> Iterator[Batch]:
+    """Yield batches number `first` to `last` - 1 of a run, prepared ahead in ``config.workers`` processes.
+
+    Raises
+    ------
+    InputError
+        If an image or its labels cannot be used.
+    """
+    loader = DataLoader(
+        _Batches(config),
+        batch_size=None,
+        sampler=_Numbers(first, last, config.batch),
         num_workers=config.workers,
-        collate_fn=collate,
         prefetch_factor=4 if config.workers else None,
     )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch

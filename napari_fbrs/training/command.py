@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
-from napari_fbrs.training.export import export
+from napari_fbrs.training.export import CARD, export
 from napari_fbrs.training.loop import train
 from napari_fbrs.training.state import has_checkpoint
 from napari_fbrs.training.terminal import told_on
@@ -34,7 +34,7 @@ _OPTIONS = (
     "validate_every",
     "tensorboard",
 )
-_BEGUN_WITH = frozenset({"init", "stages", "output_stride", "late"})  # what the network is, and its first weights
+_BEGUN_WITH = frozenset({"init", "stages", "output_stride", "late", "batch"})  # network, first weights, how it counts
 _EXAMPLES = """\
 A run that is resumed keeps the options that are not given again.
 
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=int, help=f"length of the schedule; may be changed when resuming{_default('samples')}"
     )
-    parser.add_argument("--batch", type=int, help=f"samples a step{_default('batch')}")
+    parser.add_argument("--batch", type=int, help=f"samples a step; stays as begun{_default('batch')}")
     parser.add_argument("--crop", type=int, help=f"longer side of the crops, pixels{_default('crop')}")
     parser.add_argument(
         "--largest-crop", type=int, help="half the batches have larger crops, up to this; the model then sees large "
@@ -117,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.export is not None:
         card = export(args.run_folder, args.export, args.name)
-        sys.stdout.write(f"{args.export} and {card} written\n")
+        left = "" if card.name == CARD else f"; the {CARD} there is none of this model, and was left as it is"
+        sys.stdout.write(f"{args.export} and {card} written{left}\n")
         return 0
     if args.name is not None:
         raise InputError("--name is that of a model that --export writes")

@@ -12,7 +12,7 @@ from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.models.resnet import OUTPUT_STRIDES
 
-_FILE = "config.json"
+CONFIG = "config.json"
 _LEAST = {"samples": 1, "crop": 32, "shards": 1, "validate_every": 1, "seed": 0, "threads": 0, "workers": 0}
 _LARGEST_SEED = 2**32 - 1  # torch is seeded with a million times as much, which must fit into 64 bits
 
@@ -216,7 +216,7 @@ class TrainingConfig:
     def save(self) -> None:
         """Write the configuration into the run folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / _FILE) as temporary:
+        with replacing(self.folder / CONFIG) as temporary:
             temporary.write_text(json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
@@ -228,9 +228,9 @@ class TrainingConfig:
         InputError
             If there is none, or it is damaged.
         """
-        path = folder / _FILE
+        path = folder / CONFIG
         if not path.is_file():
-            raise InputError(f"{folder} is no training run: there is no {_FILE}")
+            raise InputError(f"{folder} is no training run: there is no {CONFIG}")
         try:
             values = json.loads(path.read_text())
             values["sources"] = tuple(SourceSpec(**source) for source in values["sources"])

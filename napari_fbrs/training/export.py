@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from napari_fbrs.training.origin import Origin, origin_of
 from napari_fbrs.training.state import Checkpoint
 
 CARD = "MODEL_CARD.md"
+_BY_US = "A network for interactive segmentation by clicks"  # what a card begins with, below its heading
 _MIN_CROP = 64  # pixels; training seldom zooms further in
 
 
@@ -36,7 +38,8 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
     Returns
     -------
     Path
-        The card: ``MODEL_CARD.md`` in the same folder, or where that describes another model, with the file's name.
+        The card: ``MODEL_CARD.md`` in the same folder, or where that is none of this model, with the file's name, and a
+        number where that is taken as well.
 
     Raises
     ------
@@ -60,7 +63,8 @@ def export(run_folder: Path, path: Path, name: str | None = None) -> Path:
         save_model(temporary, network, name, settings, half=True, notes=_notes(config, samples, origin))
     card = _card_path(path, name)
     with replacing(card) as temporary:
-        temporary.write_text(model_card(name, config, samples, log, network, fingerprint(path), origin))
+        text = model_card(name, config, samples, log, network, fingerprint(path), origin)
+        temporary.write_text(text, encoding="utf-8")
     return card
 
 
@@ -96,7 +100,7 @@ def model_card(
     lines = [
         f"# {name}",
         "",
-        f"A network for interactive segmentation by clicks: {parameters / 1e6:.1f} M parameters, in half precision.",
+        f"{_BY_US}: {parameters / 1e6:.1f} M parameters, in half precision.",
         f"SHA-256 of the file: `{sha256}`.",
         "",
         "## Training",
@@ -147,11 +151,15 @@ def _notes(config: TrainingConfig, samples: int, origin: Origin | None) -> dict[
 
 
 def _card_path(path: Path, name: str) -> Path:
-    """Return where the card goes, so that it takes the place of no other model's."""
-    card = path.parent / CARD
-    if card.is_file() and card.read_text().split("\n", 1)[0] != f"# {name}":
-        return path.with_suffix(".md")
-    return card
+    """Return where the card goes, so that it takes the place of nothing but an older card of this model."""
+    names = chain([CARD, f"{path.stem}.md"], (f"{path.stem}-{number}.md" for number in count(2)))
+    return next(card for card in map(path.with_name, names) if not card.exists() or _is_card(card, name))
+
+
+def _is_card(path: Path, name: str) -> bool:
+    """Return whether a file is a card that was written here, of a model by this name."""
+    begins = f"# {name}\n\n{_BY_US}"
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(begins)
 
 
 def _training(config: TrainingConfig, samples: int, network: DeepLab, origin: Origin | None) -> list[str]:

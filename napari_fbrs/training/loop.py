@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,23 +16,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from filelock import FileLock, Timeout
 
 from napari_fbrs.annotation.line_file import LineFile
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
 from napari_fbrs.models.network import InteractiveNetwork
 from napari_fbrs.training.batches import Batch, batch_points, load_batches, open_mixture
-from napari_fbrs.training.config import TrainingConfig
+from napari_fbrs.training.config import CONFIG, TrainingConfig
 from napari_fbrs.training.losses import IGNORE, jaccard_distance, normalised_focal_loss
-from napari_fbrs.training.origin import remember_origin
+from napari_fbrs.training.origin import ORIGIN, origin_of, remember_origin
 from napari_fbrs.training.precision import Precision, choose_precision
 from napari_fbrs.training.sampling import correcting_click
 from napari_fbrs.training.scalars import Scalars, require_tensorboard
 from napari_fbrs.training.shards import Shards
-from napari_fbrs.training.state import TrainingState, opened_state
+from napari_fbrs.training.state import TrainingState, has_checkpoint, opened_state
 from napari_fbrs.training.validation import ValidationSet, as_line, predict, validate, validation_sets
 
 LOG = "log.jsonl"
+LOCK = ".training.lock"
 TENSORBOARD = "tensorboard"  # folder in that of the run
 _LOGGER = logging.getLogger(__name__)
 _REPORT_EVERY = 50  # steps, in a log; where somebody looks, after each
@@ -70,19 +72,21 @@ def train(config: TrainingConfig, max_steps: int | None = None) -> TrainingState
     precision = choose_precision(config.device, config.precision)
     open_mixture(config)  # what cannot be used is found here, before it takes the place of what was used so far
     sets = validation_sets(config)
-    state = opened_state(config, precision.device)
-    seen, log = state.batches * config.batch, read_log(config.folder)
-    config.save()
-    if seen:
-        _LOGGER.info("resuming after %d samples", seen)
-    else:
-        remember_origin(config)
-    _forget_after(config.folder, seen, log)
-    shards = Shards(state.network, config.shards)
-    scalars = Scalars(config.folder / TENSORBOARD if config.tensorboard else None, seen)
-    with closing(scalars), _threads(config.threads):
-        run = _Run(config, precision, state, sets, shards, scalars)
-        run.go(min(config.steps, state.batches + (max_steps if max_steps is not None else config.steps)))
+    with _alone_in(config.folder):
+        _check_free(config.folder)
+        state = opened_state(config, precision.device)
+        seen, log = state.batches * config.batch, read_log(config.folder)
+        config.save()
+        if seen:
+            _LOGGER.info("resuming after %d samples", seen)
+        else:
+            remember_origin(config)
+        _forget_after(config.folder, seen, log)
+        shards = Shards(state.network, config.shards)
+        scalars = Scalars(config.folder / TENSORBOARD if config.tensorboard else None, seen)
+        with closing(scalars), _threads(config.threads):
+            run = _Run(config, precision, state, sets, shards, scalars)
+            run.go(min(config.steps, state.batches + (max_steps if max_steps is not None else config.steps)))
     return state
 
 
@@ -262,10 +266,44 @@ def _scalars(line: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def _check_free(folder: Path) -> None:
+    """Raise `InputError` where a run that begins would take the place of files that are no run's."""
+    if has_checkpoint(folder):
+        return
+    if (folder / CONFIG).exists():  # of a run that has not come to its first checkpoint, and its other files with it
+        TrainingConfig.load(folder)
+        origin_of(folder)
+        return
+    for name in (ORIGIN, LOG):
+        if (folder / name).exists():
+            raise InputError(f"{folder / name} is there, and belongs to no run: begin the run in another folder")
+
+
 def _forget_after(folder: Path, samples: int, log: Sequence[dict[str, Any]]) -> None:
     """Keep of a run's log the lines that a resumed run will not write again; at the very start, none."""
     with replacing(folder / LOG) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in log if samples and line["samples"] <= samples))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make a run's folder, and make sure that no other process trains in it; leave none that is empty behind."""
+    lock, made = FileLock(folder / LOCK), not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"another process trains in {folder}: wait for it, or choose another folder") from error
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):  # what is not empty stays
+                folder.rmdir()
 
 
 @contextmanager

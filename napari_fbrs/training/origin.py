@@ -13,7 +13,7 @@ from napari_fbrs.models.checkpoint import fingerprint, metadata_of
 from napari_fbrs.models.zoo import find_model
 from napari_fbrs.training.config import TrainingConfig
 
-_FILE = "origin.json"
+ORIGIN = "origin.json"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Origin:
 
 def remember_origin(config: TrainingConfig) -> None:
     """Write into the run folder what the run starts from; to be called before its first step, and only then."""
-    remembered = config.folder / _FILE
+    remembered = config.folder / ORIGIN
     remembered.unlink(missing_ok=True)
     if config.init is not None:
         path = Path(config.init) if config.init.endswith(".npz") else find_model(config.init)
@@ -56,7 +56,7 @@ def origin_of(run_folder: Path) -> Origin | None:
     InputError
         If the record is damaged.
     """
-    path = run_folder / _FILE
+    path = run_folder / ORIGIN
     if not path.is_file():
         return None
     try:

@@ -62,10 +62,9 @@ class Checkpoint:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             return cls(**saved | {"architecture": DeepLabArchitecture(**saved["architecture"])})
         except Exception as error:  # there is nothing that reading a damaged pickle does not raise
-            reason = str(error).split("\n", 1)[0] or type(error).__name__
             raise InputError(
-                f"{path} cannot be read, or is damaged ({reason}): put a copy of it in its place, or remove it to "
-                "begin the run anew"
+                f"{path} cannot be read, or is damaged ({_reason(error)}): put a copy of it in its place, or remove it "
+                "to begin the run anew"
             ) from error
 
     def write(self, folder: Path) -> None:
@@ -181,13 +180,20 @@ def _from_scratch(config: TrainingConfig) -> DeepLabArchitecture:
 
 def _fill_backbone(network: nn.Module, path: Path) -> None:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             weights = {_BACKBONE + key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    except OSError as error:
-        raise ModelFileError(f"cannot read backbone weights from {path}: {error}") from error
-    unknown = network.load_state_dict(weights, strict=False).unexpected_keys
+    except Exception as error:  # nor is there for a damaged archive of arrays
+        raise ModelFileError(f"cannot read backbone weights from {path}, or it is damaged: {_reason(error)}") from error
+    try:
+        unknown = network.load_state_dict(weights, strict=False).unexpected_keys
+    except RuntimeError as error:
+        raise ModelFileError(f"{path.name} does not fit the backbone: {' '.join(str(error).split())}") from error
     if unknown or not weights:
         raise ModelFileError(f"{path.name} does not fit the backbone: {', '.join(unknown[:3]) or 'it is empty'}")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split("\n", 1)[0] or type(error).__name__
 
 
 def _optimizer(config: TrainingConfig, network: nn.Module) -> torch.optim.Optimizer:

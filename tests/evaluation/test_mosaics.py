@@ -47,3 +47,9 @@ def test_fingerprints_tell_sides_apart(squares: LabelledArray):
     prints = {squares.fingerprint, Mosaics(squares, 50).fingerprint, Mosaics(squares, 51).fingerprint}
     assert len(prints) == 3
     assert Mosaics(squares, 50).fingerprint in prints
+
+
+def test_images_are_put_together_as_a_predictor_sees_them(squares: LabelledArray):
+    shares = LabelledArray(squares._image.data / np.float32(100), squares._labels, "shares", limits=(0.0, 0.85))
+    pixels = Mosaics(shares, SIDE).plane(0).pixels
+    np.testing.assert_array_equal(pixels, Mosaics(squares, SIDE).plane(0).pixels.astype(int) * 3)

@@ -11,6 +11,7 @@ import pytest
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.datasets import LabelledImage, Source, as_rgb, is_validation
+from napari_fbrs.inference.plane import Crop, make_plane
 from napari_fbrs.training.batches import open_mixture
 from napari_fbrs.training.config import SourceSpec
 from napari_fbrs.training.data import Mixture
@@ -65,6 +66,79 @@ def test_sixteen_bit_labels_and_images(tmp_path: Path):
     assert picture.boxes[699] == (slice(2, 5), slice(2, 5))
 
 
+def written(folder: Path, image: np.ndarray, labels: np.ndarray, suffix: str = ".tif") -> Source:
+    """Return a source of one image and its labels."""
+    for part, content in (("images", image), ("labels", labels)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        imageio.v3.imwrite(folder / part / f"b{suffix}", content, extension=suffix.lower())
+    return Source(folder, validation=is_validation(folder.name, "b"))
+
+
+RAMP = np.tile(np.arange(0, 255, 5, dtype=np.uint8), (20, 1))
+SQUARE = np.zeros(RAMP.shape, np.uint8)
+SQUARE[4:12, 8:30] = 1
+OTHER_NUMBERS = {
+    "share": RAMP / np.float32(250),
+    "signed": RAMP.astype(np.int16) * 100 - 5000,
+    "wide": RAMP.astype(np.uint32) * 100_000,
+    "16 bits": RAMP.astype(np.uint16) + 1000,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_NUMBERS)
+def test_images_are_as_dark_and_bright_as_a_predictor_sees_them(tmp_path: Path, name: str):
+    picture = written(tmp_path, OTHER_NUMBERS[name], SQUARE)[0]
+    expected = (make_plane(OTHER_NUMBERS[name]).read(Crop.whole(RAMP.shape), RAMP.shape) * 255).round()
+    np.testing.assert_array_equal(picture.image, expected.transpose(1, 2, 0))
+    assert (picture.image.min(), picture.image.max(), len(np.unique(picture.image))) == (0, 255, RAMP.shape[1])
+
+
+def test_images_of_yes_and_no_and_of_what_is_no_number(tmp_path: Path):
+    assert np.unique(written(tmp_path / "a", RAMP > 100, SQUARE > 0)[0].image).tolist() == [0, 255]
+    gaps = RAMP.astype(np.float32)
+    gaps[0, :3] = np.nan, np.inf, -np.inf
+    image = written(tmp_path / "b", gaps, SQUARE)[0].image
+    assert image[0, :3, 0].tolist() == [0, 255, 0]
+    assert image[1, -1, 0] == 255
+    assert not written(tmp_path / "c", np.full(RAMP.shape, np.nan, np.float32), SQUARE)[0].image.any()
+
+
+def test_colours_are_shown_over_the_range_of_their_numbers():
+    colours = np.full((2, 3, 3), 0.5, np.float32)
+    assert np.unique(as_rgb(colours)).tolist() == [128]
+    assert np.unique(as_rgb((colours * 20_000).astype(np.uint16))).tolist() == [39]
+
+
+def test_what_is_no_image_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match=r"images/b\.tif cannot be used: an image must hold numbers"):
+        written(tmp_path, RAMP.astype(np.complex64), SQUARE)[0]
+
+
+WRONG_LABELS = [(SQUARE * np.float32(1.5), "whole numbers, found float32"), (-SQUARE.astype(np.int16), "found -1")]
+
+
+@pytest.mark.parametrize(("labels", "said"), WRONG_LABELS, ids=["fractions", "negative"])
+def test_labels_that_cannot_be_used(tmp_path: Path, labels: np.ndarray, said: str):
+    with pytest.raises(InputError, match=rf"labels/b\.tif must hold .*{said}"):
+        written(tmp_path, RAMP, labels)[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64, np.int64])
+def test_labels_may_be_as_large_as_they_like(tmp_path: Path, dtype: type):
+    labels = SQUARE.astype(dtype) * np.iinfo(dtype).max
+    labels[15:, :3] = 2_000_000_000
+    picture = written(tmp_path / "a", RAMP, labels)[0]
+    assert picture.areas.tolist() == [0, 15, SQUARE.sum()]
+    assert picture.boxes[1] == (slice(4, 12), slice(8, 30))
+    everywhere = written(tmp_path / "b", RAMP, SQUARE.astype(dtype) + 2_000_000_000)[0]
+    assert everywhere.areas.tolist() == [0, (SQUARE == 0).sum(), SQUARE.sum()]
+
+
+@pytest.mark.parametrize("suffix", [".TIF", ".PNG"])
+def test_names_may_be_in_capitals(tmp_path: Path, suffix: str):
+    np.testing.assert_array_equal(written(tmp_path, RAMP, SQUARE, suffix)[0].labels, SQUARE)
+
+
 def test_small_objects_are_picked_only_where_there_are_no_others():
     labels = np.zeros((20, 20), np.int32)
     labels[0, :3] = 1
@@ -81,6 +155,9 @@ def test_rgb():
     np.testing.assert_array_equal(as_rgb(grey), np.stack([grey] * 3, axis=2))
     assert as_rgb(np.zeros((2, 3, 4), np.uint8)).shape == (2, 3, 3)
     assert as_rgb(np.zeros((2, 3, 2), np.uint8)).shape == (2, 3, 3)
+    for shape in ((3,), (2, 3, 3, 2)):
+        with pytest.raises(InputError, match="a plane must be"):
+            as_rgb(np.zeros(shape, np.uint8))
 
 
 def test_weights_decide_how_often(discs: Path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from napari_fbrs.cli import main
 from napari_fbrs.errors import InputError
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
 from napari_fbrs.training.export import CARD, export, model_card
@@ -150,6 +152,29 @@ def test_cards_of_two_models_in_one_folder(config: TrainingConfig, in_folder, tm
     assert cards == [CARD, "b.md", CARD]
     assert (tmp_path / CARD).read_text().startswith("# a\n")
     assert (tmp_path / "b.md").read_text().startswith("# b\n")
+
+
+def test_a_card_takes_the_place_of_nothing_else(config: TrainingConfig, in_folder, tmp_path: Path, capsys):
+    train(in_folder(config, "run", samples=8))
+    others = {CARD: b"# other\n", "cells.md": b"# cells\n\nmy notes\n", "cells-2.md": "# Größe".encode("latin-1")}
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
+    for _ in range(2):
+        assert main(["train", str(tmp_path / "run"), "--export", str(tmp_path / "cells.safetensors")]) == 0
+        assert f"cells-3.md written; the {CARD} there is none of this model" in capsys.readouterr().out
+    assert {name: (tmp_path / name).read_bytes() for name in others} == others
+    assert (tmp_path / "cells-3.md").read_text().startswith("# cells\n")
+    assert not (tmp_path / "cells-4.md").exists()
+
+
+def test_a_card_is_written_and_read_alike_everywhere(config: TrainingConfig, in_folder, tmp_path: Path, monkeypatch):
+    train(in_folder(config, "run", samples=8))
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, _level=2: encoding or "ascii")  # as where LC_ALL is C
+    cards = [export(tmp_path / "run", tmp_path / f"{name}.safetensors") for name in ("细胞", "细胞", "zellen")]
+    assert [card.name for card in cards] == [CARD, CARD, "zellen.md"]
+    assert (tmp_path / CARD).read_bytes().startswith("# 细胞".encode())
+    (tmp_path / CARD).write_bytes("# Größe\n".encode("latin-1"))
+    assert export(tmp_path / "run", tmp_path / "cells.safetensors").name == "cells.md"
 
 
 def test_a_model_needs_its_suffix(config: TrainingConfig, tmp_path: Path):

@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 
+import imageio.v3
 import numpy as np
 import pytest
 import torch
@@ -44,6 +45,17 @@ def test_a_batch_has_one_shape_and_shapes_vary(config: TrainingConfig, in_folder
     for index, batch in enumerate(load_batches(config, 0, 3)):
         assert tuple(batch.image.shape) == (4, 3, *batch_shape(config, index))
         assert tuple(batch.target.shape) == (4, *batch_shape(config, index))
+
+
+def test_what_a_worker_cannot_read_is_said_in_one_line(config: TrainingConfig, in_folder, tmp_path: Path):
+    names = [f"{i}.png" for i in range(8)]
+    for part, side in (("images", 9), ("labels", 8)):
+        (tmp_path / "cells" / part).mkdir(parents=True)
+        for name in names:
+            imageio.v3.imwrite(tmp_path / "cells" / part / name, np.ones((side, side), np.uint8))
+    wrong = in_folder(config, "x", sources=(SourceSpec(str(tmp_path / "cells")),), workers=1)
+    with pytest.raises(InputError, match=r"^.*cells: labels/\d\.png has shape \(8, 8\), its image \(9, 9\)$"):
+        next(iter(load_batches(wrong, 0, 1)))
 
 
 def test_half_the_batches_are_larger_where_that_is_wanted(config: TrainingConfig, in_folder):
@@ -237,6 +249,24 @@ def test_a_backbone_of_arrays_is_a_start(config: TrainingConfig, in_folder, tmp_
         initial_network(in_folder(config, "c", init=str(tmp_path / "other.npz")))
     with pytest.raises(ModelFileError, match="cannot read"):
         initial_network(in_folder(config, "d", init=str(tmp_path / "absent.npz")))
+
+
+def test_backbones_that_are_damaged_or_of_another_size(config: TrainingConfig, in_folder, tmp_path: Path):
+    path = tmp_path / "backbone.npz"
+    start = in_folder(config, "a", init=str(path))
+    np.savez_compressed(path, weight=np.random.default_rng(0).random((40, 50)))
+    whole = path.read_bytes()
+    broken = (b"", b"text", whole[: len(whole) // 2], whole[:100] + bytes(1000) + whole[1100:])
+    for content in broken:
+        path.write_bytes(content)
+        with pytest.raises(ModelFileError, match="cannot read backbone weights from"):
+            initial_network(start)
+    np.savez(path, np.array(["a word"]))
+    with pytest.raises(ModelFileError, match="cannot read backbone weights from"):
+        initial_network(start)
+    np.savez(path, **{"conv1.weight": np.ones(3)})
+    with pytest.raises(ModelFileError, match=r"does not fit the backbone: .*size mismatch for .*conv1\.weight"):
+        initial_network(start)
 
 
 def test_configurations_survive_their_file(config: TrainingConfig):

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from napari_fbrs import Click, Predictor, load_model
 from napari_fbrs.cli import main
-from napari_fbrs.errors import InputError
+from napari_fbrs.errors import InputError, ModelFileError
 from napari_fbrs.training.command import add_arguments, configured, run
 from napari_fbrs.training.config import SourceSpec, TrainingConfig
-from napari_fbrs.training.loop import LOG, TENSORBOARD, read_log, train
+from napari_fbrs.training.loop import LOCK, LOG, TENSORBOARD, read_log, train
 from napari_fbrs.training.terminal import OneLine, told_on
 
 TINY = ("--device", "cpu", "--workers", "0", "--batch", "2", "--threads", "1")
@@ -191,6 +192,58 @@ def test_a_command_that_is_refused_begins_no_run(config: TrainingConfig, in_fold
     assert not Path(config.run_folder).exists()
 
 
+def test_a_run_is_trained_by_one_process_at_a_time(begun: Path, capsys):
+    before = {path: path.read_bytes() for path in begun.iterdir()}
+    with FileLock(begun / LOCK):
+        assert main(["train", str(begun)]) == 2
+        assert f"another process trains in {begun}: wait for it" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in begun.iterdir() if path.name != LOCK} == before
+        assert main(["train", str(begun), "--export", str(begun / "m.safetensors")]) == 0  # while it goes on
+    assert main(["train", str(begun)]) == 0
+    assert not (begun / LOCK).exists()
+
+
+FOREIGN = [
+    ({"config.json": '{"my": "settings"}', "origin.json": "mine"}, r"config\.json is damaged, or of another version"),
+    ({"config.json": "[]"}, r"config\.json is damaged, or of another version"),
+    ({"origin.json": '{"name": "a", "sha256": "b"}'}, r"origin\.json is there, and belongs to no run"),
+    ({"log.jsonl": '{"samples": 3, "loss": 0.5}\n'}, r"log\.jsonl is there, and belongs to no run"),
+]
+
+
+@pytest.mark.parametrize(("files", "said"), FOREIGN)
+def test_a_run_takes_the_place_of_nobody_elses_files(
+    config: TrainingConfig, in_folder, files: dict[str, str], said: str
+):
+    run = in_folder(config, "run", samples=8)
+    run.folder.mkdir()
+    for name, content in files.items():
+        (run.folder / name).write_text(content)
+    with pytest.raises(InputError, match=said):
+        train(run)
+    assert {path.name: path.read_text() for path in run.folder.iterdir()} == files
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(begun: Path, config: TrainingConfig, in_folder):
+    (begun / "checkpoint.pt").unlink()
+    (begun / "notes.txt").write_text("mine")
+    train(in_folder(config, "run", samples=4))
+    assert [line["samples"] for line in read_log(begun)] == [0, 4]
+    assert (begun / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_folder_that_cannot_be(config: TrainingConfig, in_folder, tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot write to .*file"):
+        train(in_folder(config, "file"))
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        with pytest.raises(ModelFileError):
+            train(in_folder(config, name, init="nowhere.npz"))
+    assert (tmp_path / "empty").is_dir()
+    assert not (tmp_path / "new").exists()
+
+
 WRONG = [
     ("--seed", "-1"), ("--seed", "99999999999999"), ("--lr", "nan"), ("--lr", "inf"), ("--lr", "0"),
     ("--workers", "-1"), ("--threads", "-3"), ("--validate-every", "0"),
@@ -284,5 +337,7 @@ def test_what_a_run_was_begun_with_is_not_changed(discs: Path, tmp_path: Path, c
     assert main([*words, "--init", "default"]) == 2
     assert "was begun with init None" in capsys.readouterr().err
     assert main([*words, "--stages", "2"]) == 2
+    assert main([*words, "--batch", "4", "--samples", "8"]) == 2
+    assert "was begun with batch 2, not 4: leave that out" in capsys.readouterr().err
     assert (folder / "config.json").read_bytes() == before
     assert main([*words, "--init", "none", "--stages", "1"]) == 0  # as it was begun
