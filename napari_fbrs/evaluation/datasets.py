@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_fbrs.errors import InputError
-from napari_fbrs.evaluation.files import Files
+from napari_fbrs.evaluation.files import Files, dataset_name
 from napari_fbrs.inference.plane import Crop, Plane, make_plane
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
@@ -100,7 +100,7 @@ class Source:
 
     def __init__(self, path: Path, *, validation: bool | None = False, max_bytes: int = 2**28) -> None:
         self.path = path
-        self.name = path.stem if path.suffix == ".zip" else path.name
+        self.name = dataset_name(path)
         self._files = Files(path, ("images", "labels"))
         stems = {pair: PurePosixPath(pair[0]).stem for pair in _pairs(self._files.names)}
         pairs = [p for p, stem in stems.items() if validation is None or is_validation(self.name, stem) is validation]

@@ -31,6 +31,12 @@ _NO_IMAGE = (  # what the libraries are known to raise on bytes that are no imag
 )  # fmt: skip
 
 
+def dataset_name(path: Path) -> str:
+    """Return what a folder or a zip is called, wherever it is looked at from: its split depends on that."""
+    there = path.resolve()
+    return there.stem if there.suffix == ".zip" else there.name
+
+
 class Files:
     """The files in some folders of a data set, by their path below its top.
 

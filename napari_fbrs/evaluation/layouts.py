@@ -18,7 +18,7 @@ from scipy.io.matlab import MatReadError
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.datasets import as_rgb, is_validation
-from napari_fbrs.evaluation.files import Files, top_folders
+from napari_fbrs.evaluation.files import Files, dataset_name, top_folders
 from napari_fbrs.evaluation.objects import Truth
 from napari_fbrs.evaluation.simulation import IGNORE
 from napari_fbrs.inference.plane import Plane, make_plane
@@ -118,7 +118,7 @@ class Pictures:
 
     def __init__(self, path: Path, layout: str, part: str = "all") -> None:
         self.path, self._layout = path, LAYOUTS[layout]
-        self.name = path.stem if path.suffix == ".zip" else path.resolve().name
+        self.name = dataset_name(path)
         self.min_area = self._layout.min_area
         folders = (self._layout.images, self._layout.masks, *filter(None, [self._layout.listing]))
         self._files = Files(path, folders)

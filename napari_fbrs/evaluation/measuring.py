@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.baselines import BASELINES
+from napari_fbrs.evaluation.files import dataset_name
 from napari_fbrs.evaluation.layouts import LAYOUTS, Pictures
 from napari_fbrs.evaluation.mosaics import Mosaics
 from napari_fbrs.evaluation.objects import Dataset
@@ -62,7 +63,7 @@ class DataSpec:
     @property
     def name(self) -> str:
         """The folder's or the zip's name, without its extension."""
-        return self.path.stem if self.path.suffix == ".zip" else self.path.resolve().name
+        return dataset_name(self.path)
 
     def open(self) -> Dataset:
         """Open it."""

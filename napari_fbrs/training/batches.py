@@ -112,7 +112,7 @@ def open_mixture(config: TrainingConfig) -> Mixture:
     for spec in config.sources:
         if spec.path != SCENES and not Path(spec.path).exists():
             raise InputError(f"there is no {spec.path}: a source is a folder or a zip of images/ and labels/")
-    share = config.cache_mb * 2**20 // len(config.sources)
+    share = config.cache_mb * 2**20 // len(config.sources) // max(1, config.workers)  # each worker has its own
     sources: list[Pictures] = [
         ComputedScenes(config.seed) if spec.path == SCENES else Source(Path(spec.path), max_bytes=share)
         for spec in config.sources

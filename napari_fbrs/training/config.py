@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_fbrs.annotation.output import replacing
 from napari_fbrs.errors import InputError
+from napari_fbrs.evaluation.files import dataset_name
 from napari_fbrs.models.resnet import OUTPUT_STRIDES
 
 CONFIG = "config.json"
@@ -44,8 +45,7 @@ class SourceSpec:
     @property
     def name(self) -> str:
         """What the source is called."""
-        path = Path(self.path)
-        return path.stem if path.suffix == ".zip" else path.name
+        return dataset_name(Path(self.path))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class TrainingConfig:
     workers : int
         Processes that prepare samples; 0 prepares them in the training process.
     cache_mb : int
-        Memory for decoded images, in MiB, shared by the sources.
+        Memory for decoded images, in MiB, shared by sources and workers.
     tensorboard : bool
         Whether figures are written for TensorBoard, too.
 

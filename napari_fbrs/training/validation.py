@@ -67,13 +67,14 @@ class ValidationSet:
 
 def validation_sets(config: TrainingConfig) -> list[ValidationSet]:
     """Return ``config.validation_images`` crops of every source that has validation images."""
-    sets = []
+    sets: list[ValidationSet] = []
     for spec in config.sources:
         if spec.path == SCENES:
             continue  # what counts is what they do for real images
         source = Source(Path(spec.path), validation=True)
         if len(source) > 0:
-            sets.append(ValidationSet(source.name, [_crop(source, i, config) for i in range(config.validation_images)]))
+            name = spec.path if source.name in {one.name for one in sets} else source.name
+            sets.append(ValidationSet(name, [_crop(source, i, config) for i in range(config.validation_images)]))
     return sets
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from napari_fbrs.errors import InputError
 from napari_fbrs.evaluation.datasets import LabelledImage, Source, as_rgb, is_validation
+from napari_fbrs.evaluation.layouts import Pictures
 from napari_fbrs.inference.plane import Crop, make_plane
 from napari_fbrs.training.batches import open_mixture
 from napari_fbrs.training.config import SourceSpec
@@ -32,6 +33,20 @@ def test_training_and_validation_share_no_image(discs: Path):
     assert len(training) + len(validation) == 20
     assert len(validation) >= 1
     assert not {one.image.tobytes() for one in training} & {one.image.tobytes() for one in validation}
+
+
+def test_what_is_kept_back_is_so_whatever_way_it_is_looked_at(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    other = tmp_path / "cells"
+    other.symlink_to(discs)
+    monkeypatch.chdir(discs)
+    trained = [one.image.tobytes() for one in Source(discs)]
+    for path in (other, Path()):
+        assert [one.image.tobytes() for one in Source(path)] == trained
+        kept = Pictures(path, "folder", "validation")
+        assert not {Source(path, validation=True)[i].image.tobytes() for i in range(len(kept))} & set(trained)
+        assert kept.name == SourceSpec(str(path)).name == discs.resolve().name
 
 
 def test_a_zip_is_read_as_its_folder(discs: Path, tmp_path: Path):

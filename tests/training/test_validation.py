@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def test_a_line_of_the_log_has_means_over_the_sources():
     assert line["noc"] == {"a": [2, 4], "b": [4, 6]}
     assert (line["clicks"], line["targets"], line["max_clicks"]) == ((1, 3, 5), (0.85, 0.9), 10)
     assert as_line({})["mean_noc"] == []
+
+
+def test_sets_of_one_name_are_told_apart(config: TrainingConfig, in_folder, discs: Path, tmp_path: Path):
+    other = tmp_path / "other" / "discs"
+    shutil.copytree(discs, other)
+    sets = validation_sets(in_folder(config, "x", sources=(SourceSpec(str(discs)), SourceSpec(str(other)))))
+    assert [one.name for one in sets] == ["discs", str(other)]
 
 
 def test_crops_are_the_same_for_every_run(config: TrainingConfig, in_folder, discs: Path):
