@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from os.path import normpath
 from pathlib import Path
 
@@ -47,7 +47,8 @@ def find_jobs(
         ``labels`` and ``output``, or click files with a column ``image``, whose paths are relative to them.
     clicks : path, optional
         Where clicks are: a folder, a path with ``{name}`` for what an image is called, a click file with a column
-        ``image``, or, of a single image, a file. The folder of each image by default.
+        ``image``, or, of a single image, a file. The folder of each image by default. Images of a pattern are looked up
+        with their folders, then without.
     labels : path, optional
         Where label images for seeds are, likewise; in no folder by default.
     seeded : bool, optional
@@ -56,18 +57,20 @@ def find_jobs(
     Raises
     ------
     InputError
-        If there is nothing to do, a table cannot be read, or two results would have the same name.
+        If there is nothing to do, a table cannot be read, two results would have the same name, or two images the same
+        clicks or labels, which nobody has said to be those of both.
     """
     named = [job for given in inputs for job in _named(given)]
     single = len(named) == 1
     find_clicks = _finder(clicks, _clicks_in, single=single) if clicks or not seeded else _nothing
     find_labels = _finder(labels, _labels_in, single=single) if labels else _nothing
-    jobs, without = [], []
+    jobs, without, looked_up = [], [], set[Path]()
     for job in named:
         found = job.clicks or find_clicks(job)
         mine = (job.labels,) if job.labels else find_labels(job)
         if found or seeded:
             jobs.append(Job(job.output, job.image, found, mine[0] if mine and not found else None))
+            looked_up.update(set(jobs[-1].inputs) - set(job.inputs))
         elif job.image is not None:
             without.append(job.image)
     if not named:
@@ -78,6 +81,7 @@ def find_jobs(
             "each, say where they are (--clicks), or let them be found (--seeds)"
         )
     _check_different(jobs)
+    _check_own(jobs, looked_up)
     return jobs, without
 
 
@@ -184,6 +188,39 @@ def _check_different(jobs: Sequence[Job]) -> None:
             )
 
 
+def _check_own(jobs: Sequence[Job], looked_up: Collection[Path]) -> None:
+    """Raise `InputError` where files that were looked up would be those of two images."""
+    users: dict[Path, list[Job]] = {path: [] for path in looked_up}
+    for job in jobs:
+        for path in ({*job.inputs} - {job.image}) & users.keys():
+            users[path].append(job)
+    for path, sharing in users.items():
+        for group in _meant(path, sharing) if len({job.image for job in sharing}) > 1 else ():
+            one, *others = {job.image: job for job in group}.values()
+            if others:
+                raise InputError(
+                    f"{one.inputs[0]} and {others[0].inputs[0]} would both be clicked on as {path} says: put what each "
+                    f"one has into folders, as {one.output} and {others[0].output}, or name it in a table (columns "
+                    f"{IMAGE}, {CLICKS}, {LABELS})"
+                )
+
+
+def _meant(path: Path, jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    """Yield the jobs that clicks in a file are for: all of them, or of a table of several images those of each."""
+    cells = images_of(path) if _holds_clicks_of_images(path) else []
+    if len(cells) < 2:  # whose clicks are then taken as they are
+        yield jobs
+        return
+    called: dict[str, list[Job]] = {}
+    for job in jobs:
+        for name in {job.output, normpath(str(job.image))}:
+            called.setdefault(name, []).append(job)
+    for cell in cells:
+        group = [job for name in meant_by(path, cell) for job in called.get(name, ())]
+        if group:
+            yield group
+
+
 # where clicks and labels are
 
 
@@ -197,9 +234,9 @@ def _finder(where: Path | str | None, look: Callable[[Path, str], tuple[Path, ..
         return lambda job: look(job.image.parent, job.name) if job.image is not None else ()
     path = Path(where).expanduser().absolute()
     if NAME in str(where):
-        return lambda job: _matching(str(path).replace(NAME, glob.escape(job.name)))
+        return lambda job: _first(job, lambda name: _matching(str(path).replace(NAME, glob.escape(name))))
     if path.is_dir() and not is_zarr(path):
-        return lambda job: look(path, job.name)
+        return lambda job: _first(job, lambda name: look(path, name))
     if not path.exists():
         raise InputError(f"there is no {path}")
     if _holds_clicks_of_images(path):
@@ -211,6 +248,11 @@ def _finder(where: Path | str | None, look: Callable[[Path, str], tuple[Path, ..
             f"clicks a column {IMAGE}"
         )
     return lambda _: (path,)
+
+
+def _first(job: Job, look: Callable[[str], tuple[Path, ...]]) -> tuple[Path, ...]:
+    """Return what is found for an image where it lies in its folders, else by its name alone."""
+    return look(job.output) or look(job.name)
 
 
 def _matching(pattern: str) -> tuple[Path, ...]:
@@ -238,4 +280,4 @@ def _holds_clicks(path: Path) -> bool:
 
 def _labels_in(folder: Path, name: str) -> tuple[Path, ...]:
     found = [path for path in sorted(folder.glob(f"{glob.escape(name)}.*")) if is_image_path(path)]
-    return tuple(path for path in found if stem_of(path.name) == name)[:1]
+    return tuple(path for path in found if stem_of(path.name) == name.rsplit("/", 1)[-1])[:1]

@@ -78,6 +78,52 @@ def test_patterns_keep_the_folders_below_what_is_fixed(folder):
         find_jobs(["plates/1", "plates/2"])
 
 
+@pytest.mark.parametrize("where", ["clicks", "clicks/{name}.csv", "cl*/{name}.*"])
+def test_images_of_the_same_name_have_clicks_of_their_own(folder, where):
+    images = [image(folder / f"plates/{plate}/A01.png") for plate in ("p1", "p2")]
+    shared = text(folder / "clicks/A01.csv", CLICKS)
+    with pytest.raises(InputError, match=r"p1.A01.png and .*p2.A01.png would both .*A01.csv says: .*p1/A01 and p2/A01"):
+        find_jobs(["plates/**/*.png"], where)
+    own = [text(folder / f"clicks/{plate}/A01.csv", CLICKS) for plate in ("p1", "p2")]
+    assert [job.clicks for job in find_jobs(["plates/**/*.png"], where)[0]] == [(path,) for path in own]
+    own[1].unlink()
+    assert [job.clicks for job in find_jobs(["plates/**/*.png"], where)[0]] == [(own[0],), (shared,)]
+    for path in images:
+        text(path.with_suffix(".csv"), CLICKS)
+    assert [job.clicks for job in find_jobs(["plates/**/*.png"])[0]] == [(p.with_suffix(".csv"),) for p in images]
+
+
+def test_images_of_the_same_name_have_label_images_of_their_own(folder):
+    for name in ("plates/p1/A01.png", "plates/p2/A01.png", "labels/A01.png"):
+        image(folder / name)
+    with pytest.raises(InputError, match=r"would both be clicked on as .*labels.A01.png says"):
+        find_jobs(["plates/**/*.png"], labels="labels", seeded=True)
+    own = [image(folder / f"labels/{plate}/A01.png") for plate in ("p1", "p2")]
+    assert [job.labels for job in find_jobs(["plates/**/*.png"], labels="labels", seeded=True)[0]] == own
+
+
+def test_a_table_may_name_clicks_for_several_images_but_they_are_not_looked_up_for_another(folder):
+    for name in "abc":
+        image(folder / f"{name}/x.png")
+    text(folder / "clicks/x.csv", CLICKS)
+    rows = ["image,clicks,output", "a/x.png,clicks/x.csv,a", "b/x.png,clicks/x.csv,b"]
+    table = text(folder / "table.csv", "\n".join(rows))
+    assert {job.clicks for job in find_jobs([table])[0]} == {(folder / "clicks/x.csv",)}
+    text(table, "\n".join([*rows, "c/x.png,,c/x"]))
+    with pytest.raises(InputError, match="would both be clicked on"):
+        find_jobs([table], "clicks")
+
+
+@pytest.mark.parametrize("rows", ["a.png,1,2,2,1\n", "a.png,1,2,2,1\nq/b.png,1,2,2,1\n"])
+def test_a_click_that_may_be_on_two_images_is_on_neither(folder, rows):
+    """The one is called so, the other one's path is that from the click file on."""
+    for name in ("a.png", "q/a.png", "q/b.png"):
+        image(folder / name)
+    clicks = text(folder / "q/all.csv", f"image,object,row,column,positive\n{rows}")
+    with pytest.raises(InputError, match=r"a.png and .*a.png would both"):
+        find_jobs([str(folder / "**/*.png")], clicks)
+
+
 def test_records_stand_for_themselves(folder):
     record = text(folder / "cells.clicks.json", "{}")
     assert find_jobs([record])[0] == find_jobs(["*.clicks.json"])[0] == [Job("cells", None, (record,))]
