@@ -141,6 +141,62 @@ def test_a_batch_that_is_killed_goes_on(squares, monkeypatch, moment):
     assert [line.get("output") for line in lines()][-2:] == ["b", "c"]
 
 
+@pytest.mark.parametrize("format_", ["tiff", "masks"])
+@pytest.mark.parametrize("moment", ["_clear", "_note", "_move"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_what_is_replaced_while_a_batch_is_killed_does_not_count_as_done(squares, monkeypatch, moment, nth, format_):
+    """Stopped before what is old is taken away, before or after the line in the manifest, or between two files."""
+    from napari_fbrs.batching import running
+
+    options: dict[str, Any] = {"records": True, "format": format_, "names": "{object}" if format_ == "masks" else None}
+
+    def corrected(label: int) -> None:
+        for name in "ab":
+            Path(f"images/{name}.csv").write_text(f"object,row,column,positive\n{label},12,20,1\n")
+
+    def found(name: str) -> list[int]:
+        record = json.loads(Path(f"out/{name}.clicks.json").read_text())
+        return [thing["object"] for thing in record["objects"]]
+
+    batch("images", "out", **options)
+    corrected(5)
+    really, calls = getattr(running.Running, moment), []
+
+    def stopped(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == nth:
+            raise KeyboardInterrupt
+        return really(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.Running, moment, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            batch("images", "out", **options)
+    batch("images", "out", **options)
+    assert (found("a"), found("b")) == ([5], [5])
+    corrected(7)
+    done = batch("images", "out", **options)
+    assert (done.done, done.unchanged, done.failed) == (["a", "b"], ["c"], {})
+
+
+def test_what_was_in_the_way_of_a_batch_that_is_killed_does_not_count_as_done(squares, monkeypatch):
+    from napari_fbrs.batching import running
+
+    batch("images", "out")
+    write_labels(Path("out/b.tif"), np.full((40, 60), 3))  # corrected by hand
+    Path("images/b.csv").write_text("object,row,column,positive\n5,12,20,1\n")
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.Running, "_move", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            batch("images", "out", overwrite=True)
+    assert batch("images", "out").done == ["b"]
+    assert_found({"b": np.where(squares["b"], 5, 0)})
+
+
 def test_two_batches_do_not_write_to_one_folder(squares):
     Path("out").mkdir()
     with FileLock(f"out/{STAGING}.lock"), pytest.raises(InputError, match="another batch is writing"):
