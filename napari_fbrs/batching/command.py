@@ -39,7 +39,8 @@ negative ones belong to the nearest.
 
 OUT holds the results, called as the images are, and manifest.jsonl, which says what was done, from what, with what.
 Repeated, the command does what has failed and what has changed. Files are replaced if the manifest knows them, and only
-if nobody has changed them, or with --overwrite. One that fails stops no others: exit code {SOME_FAILED} then.
+if nobody has changed them, or with --overwrite. OUT may lie among the images, or be their folder: results are not taken
+for images. One that fails stops no others: exit code {SOME_FAILED} then.
 
 examples:
   napari-fbrs batch images -o masks --format masks             images/NAME.tif with images/NAME.csv

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from os.path import normpath
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from napari_fbrs.annotation.opening import is_image_path, is_zarr, stem_of
 from napari_fbrs.annotation.points_file import is_points_file
 from napari_fbrs.annotation.segmenting import meant_by
 from napari_fbrs.batching.jobs import Job
+from napari_fbrs.batching.manifest import Results
 from napari_fbrs.errors import InputError
 
 CLICKS, LABELS, OUTPUT = "clicks", "labels", "output"
@@ -36,6 +38,7 @@ def find_jobs(
     labels: Path | str | None = None,
     *,
     seeded: bool = False,
+    output: Path | None = None,
 ) -> tuple[list[Job], list[Path]]:
     """Return what there is to do, and the images that have no clicks.
 
@@ -53,6 +56,8 @@ def find_jobs(
         Where label images for seeds are, likewise; in no folder by default.
     seeded : bool, optional
         Whether images without clicks are clicked on by `Seeds`; then no clicks are looked for unless it is said where.
+    output : Path, optional
+        Where results go: those that are there are no images in folders and patterns, nor clicks beside images.
 
     Raises
     ------
@@ -60,9 +65,11 @@ def find_jobs(
         If there is nothing to do, a table cannot be read, two results would have the same name, or two images the same
         clicks or labels, which nobody has said to be those of both.
     """
-    named = [job for given in inputs for job in _named(given)]
+    results = Results(output) if output is not None else None
+    named = [job for given in inputs for job in _named(given, results.has if results else _never)]
     single = len(named) == 1
-    find_clicks = _finder(clicks, _clicks_in, single=single) if clicks or not seeded else _nothing
+    look = partial(_clicks_in, written=results.wrote if results and not clicks else _never)
+    find_clicks = _finder(clicks, look, single=single) if clicks or not seeded else _nothing
     find_labels = _finder(labels, _labels_in, single=single) if labels else _nothing
     jobs, without, looked_up = [], [], set[Path]()
     for job in named:
@@ -85,15 +92,17 @@ def find_jobs(
     return jobs, without
 
 
-def _named(given: Path | str) -> Iterator[Job]:
+def _named(given: Path | str, is_result: Callable[[Path], bool]) -> Iterator[Job]:
     """Yield the images that a path stands for, with what they are called and what a table says of them."""
     path = Path(given).expanduser()
     if path.is_dir() and not is_zarr(path):
-        yield from (_job(image, image.name) for image in sorted(path.iterdir()) if is_image_path(image))
+        found = [image for image in sorted(path.iterdir()) if is_image_path(image) and not is_result(image)]
+        yield from (_job(image, image.name) for image in found)
     elif not path.exists() and glob.has_magic(str(given)):
         root = _fixed_part(path)
-        found = (Path(name) for name in glob.iglob(str(path), recursive=True))  # noqa: PTH207  absolute ones too
-        yield from (_job(image, image.relative_to(root).as_posix()) for image in sorted(found) if _is_input(image))
+        matching = sorted(map(Path, glob.iglob(str(path), recursive=True)))  # noqa: PTH207  absolute ones too
+        found = [image for image in matching if _is_input(image) and not is_result(image)]
+        yield from (_job(image, image.relative_to(root).as_posix()) for image in found)
     elif _holds_clicks_of_images(path):
         yield from _clicked(path)
     elif path.suffix.lower() == ".csv" and IMAGE in header_of(path):
@@ -224,6 +233,10 @@ def _meant(path: Path, jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
 # where clicks and labels are
 
 
+def _never(_path: Path) -> bool:
+    return False
+
+
 def _nothing(_job: Job) -> tuple[Path, ...]:
     return ()
 
@@ -260,10 +273,13 @@ def _matching(pattern: str) -> tuple[Path, ...]:
     return tuple(sorted(found, key=lambda path: (path.stem.lower().endswith(_SIGNS[1]), path.name)))
 
 
-def _clicks_in(folder: Path, name: str) -> tuple[Path, ...]:
+def _clicks_in(folder: Path, name: str, written: Callable[[Path], bool]) -> tuple[Path, ...]:
     """Return the files with the clicks of an image: a record, a click file, or points of one sign or both."""
-    for path in (folder / f"{name}{SUFFIX}", folder / f"{name}.clicks.csv", folder / f"{name}.csv"):
-        if path.is_file() and (path.name.endswith(SUFFIX) or _holds_clicks(path)):
+    record = folder / f"{name}{SUFFIX}"
+    if record.is_file() and not written(record):
+        return (record,)
+    for path in (folder / f"{name}.clicks.csv", folder / f"{name}.csv"):
+        if path.is_file() and _holds_clicks(path):
             return (path,)
     signed = [folder / f"{name}{between}{sign}.csv" for sign in _SIGNS for between in (" ", "_", "-")]
     points = [path for path in (*signed, folder / f"{name}_points.csv") if path.is_file() and is_points_file(path)]

@@ -178,8 +178,9 @@ def batch(
     if scheduler in (None, LOCAL):
         zoo.choose_device(device)
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    found, without = find_jobs(given, clicks, labels, seeded=settings.seeds is not None)
-    running = Running(Path(output).expanduser(), settings, overwrite=overwrite)
+    folder = Path(output).expanduser()
+    found, without = find_jobs(given, clicks, labels, seeded=settings.seeds is not None, output=folder)
+    running = Running(folder, settings, overwrite=overwrite)
     running.batch.without_clicks = without
     running.run(found, _Engine(jobs, threads, scheduler, apart), progress)
     return running.batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,49 @@ def test_what_is_read_is_never_overwritten(squares):
     done = batch("images/a.tif", "images", overwrite=True)
     assert "a.tif is what is read" in done.failed["a"]
     assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("format_", ["tiff", "ome-tiff", "masks", "ome-zarr"])
+@pytest.mark.parametrize(
+    ("inputs", "output"),
+    [
+        ("plates/**/*", "plates"),
+        ("plates/**/*", "plates/results"),
+        ("plates/**/*", "plates/p1"),
+        ("plates/*/*.*", "plates/p1/results"),
+        ("plates/p1", "plates/p1"),
+        ("plates/p1/*", "plates/p1"),
+    ],
+)
+def test_results_are_not_taken_for_images_nor_for_their_clicks(squares, inputs, output, format_):
+    Path("plates").mkdir()
+    Path("images").rename("plates/p1")
+    first = batch(inputs, output, format=format_, records=True)
+    assert (len(first.done), first.failed) == (3, {})
+    for _ in range(2):
+        done = batch(inputs, output, format=format_, records=True)
+        assert (done.done, sorted(done.unchanged), done.failed, done.without_clicks) == ([], sorted(first.done), {}, [])
+
+
+@pytest.mark.parametrize(("output", "is_image"), [("images", True), ("images/out", False)])
+def test_what_is_put_among_images_is_one_and_what_is_put_among_results_is_none(squares, output, is_image):
+    def added(path: str) -> list[str]:
+        for suffix in ("png", "csv"):
+            shutil.copy(f"images/a.{suffix}", f"{path}.{suffix}")
+        return batch("images/**/*", output, format="ome-tiff").done
+
+    batch("images/**/*", output, format="ome-tiff")
+    assert added("images/d") == ["d"]
+    assert added(f"{output}/e") == ["e"] * is_image
+
+
+def test_a_record_that_was_written_is_looked_at_when_it_was_changed(squares):
+    batch("images", "images", format="masks", records=True)
+    with Path("images/a.clicks.json").open("a") as file:
+        file.write("\n")
+    done = batch("images", "images", format="masks", records=True)
+    assert "a.clicks.json is what is read" in done.failed["a"]
+    assert done.unchanged == ["b", "c"]
 
 
 def test_other_settings_are_not_mixed(squares):
