@@ -96,11 +96,14 @@ def _named(given: Path | str, is_result: Callable[[Path], bool]) -> Iterator[Job
     """Yield the images that a path stands for, with what they are called and what a table says of them."""
     path = Path(given).expanduser()
     if path.is_dir() and not is_zarr(path):
-        found = [image for image in sorted(path.iterdir()) if is_image_path(image) and not is_result(image)]
+        there = (
+            image for image in sorted(path.iterdir()) if not image.name.startswith(".")
+        )  # ._NAME.tif on a Mac's disk
+        found = [image for image in there if is_image_path(image) and not is_result(image)]
         yield from (_job(image, image.name) for image in found)
     elif not path.exists() and glob.has_magic(str(given)):
-        root = _fixed_part(path)
-        matching = sorted(map(Path, glob.iglob(str(path), recursive=True)))  # noqa: PTH207  absolute ones too
+        root, pattern = _split(path)
+        matching = sorted(root / name for name in glob.iglob(pattern, root_dir=root, recursive=True))  # noqa: PTH207
         found = [image for image in matching if _is_input(image) and not is_result(image)]
         yield from (_job(image, image.relative_to(root).as_posix()) for image in found)
     elif _holds_clicks_of_images(path):
@@ -135,14 +138,12 @@ def _job(path: Path, name: str) -> Job:
     return Job(output, None, (path,)) if path.name.endswith(SUFFIX) else Job(output, path)
 
 
-def _fixed_part(pattern: Path) -> Path:
-    """Return the folder that all paths of a pattern are in."""
-    parts = []
-    for part in pattern.parent.parts:
-        if glob.has_magic(part):
-            break
-        parts.append(part)
-    return Path(*parts)
+def _split(pattern: Path) -> tuple[Path, str]:
+    """Return the folder that all paths of a pattern are in, and the rest; a folder called with brackets is none."""
+    root, parts = Path(), list(pattern.parts)
+    while len(parts) > 1 and NAME not in parts[0] and (not glob.has_magic(parts[0]) or (root / parts[0]).exists()):
+        root /= parts.pop(0)
+    return root, "/".join(parts)
 
 
 # a table
@@ -247,7 +248,8 @@ def _finder(where: Path | str | None, look: Callable[[Path, str], tuple[Path, ..
         return lambda job: look(job.image.parent, job.name) if job.image is not None else ()
     path = Path(where).expanduser().absolute()
     if NAME in str(where):
-        return lambda job: _first(job, lambda name: _matching(str(path).replace(NAME, glob.escape(name))))
+        root, pattern = _split(path)
+        return lambda job: _first(job, lambda name: _matching(root, pattern.replace(NAME, glob.escape(name))))
     if path.is_dir() and not is_zarr(path):
         return lambda job: _first(job, lambda name: look(path, name))
     if not path.exists():
@@ -268,8 +270,8 @@ def _first(job: Job, look: Callable[[str], tuple[Path, ...]]) -> tuple[Path, ...
     return look(job.output) or look(job.name)
 
 
-def _matching(pattern: str) -> tuple[Path, ...]:
-    found = [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207  of any folder
+def _matching(root: Path, pattern: str) -> tuple[Path, ...]:
+    found = [root / name for name in glob.iglob(pattern, root_dir=root)]  # noqa: PTH207
     return tuple(sorted(found, key=lambda path: (path.stem.lower().endswith(_SIGNS[1]), path.name)))
 
 

@@ -78,6 +78,28 @@ def test_patterns_keep_the_folders_below_what_is_fixed(folder):
         find_jobs(["plates/1", "plates/2"])
 
 
+def test_brackets_in_folders_are_none_of_a_pattern(folder, monkeypatch):
+    (folder / "lab [1]").mkdir()
+    monkeypatch.chdir(folder / "lab [1]")
+    for plate in ("p1", "p[2]"):
+        image(Path(f"plates [a]/{plate}/x[1].png"))
+        text(Path(f"clicks [b]/{plate}/x[1].csv"), CLICKS)
+    for below in (Path(), Path.cwd()):
+        for where in ("clicks [b]/{name}.csv", "clicks [b]/{name}.*", "clicks [b]"):
+            jobs, _ = find_jobs([below / "plates [a]/**/*.png"], below / where)
+            assert {job.output: job.clicks for job in jobs} == {
+                f"{plate}/x[1]": (Path.cwd() / f"clicks [b]/{plate}/x[1].csv",) for plate in ("p1", "p[2]")
+            }
+
+
+def test_hidden_files_are_no_images(folder):
+    text(image(folder / "x.png").with_suffix(".csv"), CLICKS)
+    (folder / "._x.png").write_bytes(b"\0\5\26\7")
+    text(folder / "._x.csv", "\0\5\26\7")
+    for given_ in (folder, "*", "**/*"):
+        assert [job.output for job in find_jobs([given_])[0]] == ["x"]
+
+
 @pytest.mark.parametrize("where", ["clicks", "clicks/{name}.csv", "cl*/{name}.*"])
 def test_images_of_the_same_name_have_clicks_of_their_own(folder, where):
     images = [image(folder / f"plates/{plate}/A01.png") for plate in ("p1", "p2")]
