@@ -170,7 +170,7 @@ def _rows(header: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]], 
 def _row(cells: Mapping[str, str], folder: Path) -> Job:
     paths = {key: [folder / part.strip() for part in cells.get(key, "").split(";") if part.strip()]
              for key in (IMAGE, CLICKS, LABELS)}  # fmt: skip
-    if len(paths[IMAGE]) != 1 or len(paths[LABELS]) > 1:
+    if len(paths[IMAGE]) != 1 or not paths[IMAGE][0].name or len(paths[LABELS]) > 1:
         raise InputError(f"a row needs one {IMAGE}, and has at most one image of {LABELS}")
     image = paths[IMAGE][0]
     output = _checked_name(cells.get(OUTPUT) or stem_of(image.name))

@@ -184,9 +184,11 @@ def test_clicks_on_several_images_in_one_file(folder):
     assert [path.stem for path in without] == ["b", "c"]
     jobs, without = find_jobs(["p*/**/*.png"], "all.csv")
     assert [job.output for job in jobs] == ["plates/1/a", "plates/2/b"]
-    text(clicks, "image,object,row,column,positive\n,1,2,2,1\n")
-    with pytest.raises(InputError, match="line 2: the column image says of no image"):
-        find_jobs([clicks])
+    for cell in ("", ".", "/", "..", "a/.."):
+        text(clicks, f"image,object,row,column,positive\na.png,1,2,2,1\n{cell},1,2,2,1\n")
+        for given_, where in ((clicks, None), ("*.png", clicks)):
+            with pytest.raises(InputError, match=r"all.csv, line 3: the column image says of no image, found"):
+                find_jobs([given_], where)
 
 
 def test_seeds_are_for_images_without_clicks(folder):
@@ -218,12 +220,14 @@ def test_results_stay_in_their_folder(folder, output):
         ("folder", "there are no images in folder"),
         ("odd.csv", "line 1: a table of images has the columns"),
         ("two.csv", "line 2: a row needs one image"),
+        ("root.csv", "line 2: a row needs one image"),
     ],
 )
 def test_what_is_no_input(folder, given_, said):
     text(folder / "clicks.csv", CLICKS)
     text(folder / "odd.csv", "image,colour\na.png,red\n")
     text(folder / "two.csv", "image\na.png;b.png\n")
+    text(folder / "root.csv", "image\n/\n")
     (folder / "folder").mkdir()
     with pytest.raises(InputError, match=said):
         find_jobs([given_])
@@ -236,14 +240,20 @@ def test_images_without_any_clicks(folder):
 
 
 def test_what_images_are_called():
-    assert [stem_of(name) for name in ("a.tif", "a.b.png", "p/a.OME.tiff", "a.ome.zarr", "a.clicks.json", "a")] == [
-        "a", "a.b", "p/a", "a", "a", "a",
-    ]  # fmt: skip
+    names = ("a.tif", "a.b.png", "p/a.OME.tiff", "a.ome.zarr", "a.clicks.json", "a", ".", "/", "")
+    assert [stem_of(name) for name in names] == ["a", "a.b", "p/a", "a", "a", "a", ".", "/", "."]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.one_of(st.binary(max_size=200), st.lists(st.text('abc./\\;:,"~\n {}*[]\x00', max_size=30)).map(
-    lambda lines: "\n".join(["image,clicks,labels,output", *lines]).encode())))  # fmt: skip
+@given(st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.text('abc./\\;:,"~\n {}*[]\x00', max_size=30)).map(
+        lambda lines: "\n".join(["image,clicks,labels,output", *lines]).encode()
+    ),
+    st.lists(st.text("a./\\~ {}*[]\x00", min_size=1, max_size=4)).map(
+        lambda images: "\n".join(["image," + CLICKS.splitlines()[0], *(f"{name},1,2,2,1" for name in images)]).encode()
+    ),
+))  # fmt: skip
 def test_whatever_a_table_holds_is_jobs_or_an_error_in_words(folder, content):
     path = folder / "table.csv"
     path.write_bytes(content)
