@@ -183,7 +183,7 @@ def stamp(path: Path) -> Stamp:
         return {"size": about.st_size, "mtime_ns": about.st_mtime_ns, "sha256": file_hash(path)}
     hashed = hashlib.sha256()
     for name, about in _listing(path):
-        hashed.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+        hashed.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
     return {"listing": hashed.hexdigest()}
 
 
@@ -208,7 +208,7 @@ def content_hash(path: Path) -> str:
         return file_hash(path)
     hashed = hashlib.sha256()
     for name, _ in _listing(path):
-        hashed.update(f"{name}\0{file_hash(path / name)}\n".encode())
+        hashed.update(f"{name}\0{file_hash(path / name)}\n".encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
 

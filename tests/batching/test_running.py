@@ -284,6 +284,21 @@ def test_folders_stacks_pixel_sizes_and_records(squares):
     assert batch("images/s.zarr", "zarr", format="masks", records=True).done == ["s"]
 
 
+@pytest.mark.parametrize("format_", ["tiff", "ome-tiff", "masks", "coco", "geojson", "ome-zarr"])
+def test_names_that_are_not_utf_8(squares, format_):
+    try:
+        name = os.fsdecode(b"zell_\xfc")
+        for suffix in ("png", "csv"):
+            Path(f"images/a.{suffix}").rename(f"images/{name}.{suffix}")
+    except (OSError, UnicodeError):
+        pytest.skip("names are UTF-8 here")
+    for said in ("done", "unchanged"):
+        done = batch("images", "out", format=format_, records=True)
+        assert (getattr(done, said), done.failed) == (["b", "c", name], {})
+    assert batch(f"out/{name}.clicks.json", "again").failed == {}
+    np.testing.assert_array_equal(tifffile.imread(f"again/{name}.tif"), squares["a"])
+
+
 def test_corrected_labels_keep_their_numbers(squares):
     Path("labels").mkdir()
     for name, mask in squares.items():
