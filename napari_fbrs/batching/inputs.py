@@ -245,7 +245,7 @@ def _nothing(_job: Job) -> tuple[Path, ...]:
 def _finder(where: Path | str | None, look: Callable[[Path, str], tuple[Path, ...]], *, single: bool) -> Find:
     """Return what finds the clicks, or the labels, of an image."""
     if where is None:
-        return lambda job: look(job.image.parent, job.name) if job.image is not None else ()
+        return lambda job: look(job.image.parent, stem_of(job.image.name)) if job.image is not None else ()
     path = Path(where).expanduser().absolute()
     if NAME in str(where):
         root, pattern = _split(path)

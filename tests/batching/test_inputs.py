@@ -171,6 +171,14 @@ def test_a_table(folder):
     ]
 
 
+def test_clicks_beside_an_image_are_called_as_it_is_whatever_its_results(folder):
+    clicks = {name: text(image(folder / f"{name}.png").with_suffix(".csv"), CLICKS) for name in "ab"}
+    text(folder / "lists/table.csv", "image,output\n../a.png,b\n../b.png,other\n")
+    assert {job.output: job.clicks[0].resolve() for job in find_jobs(["lists/table.csv"])[0]} == {
+        "b": clicks["a"].resolve(), "other": clicks["b"].resolve(),
+    }  # fmt: skip
+
+
 def test_clicks_on_several_images_in_one_file(folder):
     for name in ("a.png", "plates/1/a.png", "plates/2/b.png", "plates/2/c.png"):
         image(folder / name)
