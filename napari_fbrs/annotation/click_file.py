@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from napari_fbrs.annotation.output import replacing
@@ -237,8 +237,8 @@ def _images(header: Sequence[str], rows: Iterable[tuple[int, Mapping[str, str]]]
     _check_header(header, path.name)
     images: dict[str, None] = {}
     for line, cells in rows:
-        if not cells[IMAGE]:
-            raise InputError(f"{path.name}, line {line}: the column {IMAGE} says of no image")
+        if PurePosixPath(cells[IMAGE]).name in ("", ".."):
+            raise InputError(f"{path.name}, line {line}: the column {IMAGE} says of no image, found {cells[IMAGE]!r}")
         images[cells[IMAGE]] = None
     return list(images)
 

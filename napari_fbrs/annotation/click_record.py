@@ -326,7 +326,8 @@ def write_record(path: Path | str, record: Record) -> None:
         If the file cannot be written.
     """
     with replacing(Path(path)) as temporary:
-        temporary.write_text(_text(encode_record(record)), encoding="utf-8")
+        # A name that is not UTF-8 becomes an escape of JSON's, from which the image is found again.
+        temporary.write_text(_text(encode_record(record)), encoding="utf-8", errors="backslashreplace")
 
 
 def encode_record(record: Record) -> dict[str, Json]:

@@ -21,8 +21,8 @@ _RUNS_CODE = "pickle"  # a codec that does whatever the file says
 
 def stem_of(name: str) -> str:
     """Return what an image is called: its name, or path with slashes, without suffixes."""
-    short = _DOUBLE_SUFFIX.sub("", name)
-    return short if short != name else PurePosixPath(name).with_suffix("").as_posix()
+    short, path = _DOUBLE_SUFFIX.sub("", name), PurePosixPath(name)
+    return short if short != name else (path.with_suffix("") if path.name else path).as_posix()  # "." has no name
 
 
 def is_image_path(path: Path) -> bool:

@@ -32,13 +32,15 @@ Clicks of NAME.tif are looked for beside it, or in the folder, or the CSV with a
   NAME.clicks.csv, NAME.csv             clicks: object,row,column,positive[,plane][,stroke]
                                         or points as napari saves them: index,axis-0,axis-1,...
   NAME_positive.csv, NAME_negative.csv  points as napari saves them, one file for each sign, or the first alone
+In that folder, and for {{name}}, plates/p1/A.tif of 'plates/**/*.tif' is called p1/A, else A; nothing is shared by two.
 Of points, columns positive (1 or 0) and object count, if there are such. Without positive, points are negative in a
 file whose name ends in negative, else positive; without object, each positive point is an object of its own, and
 negative ones belong to the nearest.
 
 OUT holds the results, called as the images are, and manifest.jsonl, which says what was done, from what, with what.
 Repeated, the command does what has failed and what has changed. Files are replaced if the manifest knows them, and only
-if nobody has changed them, or with --overwrite. One that fails stops no others: exit code {SOME_FAILED} then.
+if nobody has changed them, or with --overwrite. OUT may lie among the images, or be their folder: results are not taken
+for images. One that fails stops no others: exit code {SOME_FAILED} then.
 
 examples:
   napari-fbrs batch images -o masks --format masks             images/NAME.tif with images/NAME.csv

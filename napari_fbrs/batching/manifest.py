@@ -1,8 +1,8 @@
 """The manifest of a batch: what was done, a line of JSON for each image, so that a batch that was stopped goes on.
 
 The first line says what the others were made with. Of several lines about one image the last one counts. Paths are
-relative to the manifest's folder. What a manifest names is looked at to see whether it has changed, and for nothing
-else: what is segmented, and what is written, follows from the command alone.
+relative to the manifest's folder. What a manifest names is looked at to see whether it has changed, and results that it
+names are not taken for images; else what is segmented, and what is written, follows from the command alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from os.path import normpath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_fbrs.annotation.click_record import versions
@@ -51,6 +52,8 @@ class Manifest:
         self._entries: dict[str, Mapping[str, Any]] = {}
         self._current: set[str] = set()  # outputs whose last line was made with these settings
         self._same = False  # whether the last header in the file is of these settings
+        self.inputs: set[str] = set()  # of all lines
+        self.outputs: dict[str, set[str]] = {}  # of all lines, with the SHA-256 of each time
         self._read(anew)
 
     def __getitem__(self, output: str) -> Mapping[str, Any] | None:
@@ -117,6 +120,9 @@ class Manifest:
     def _take(self, entry: Mapping[str, Any]) -> None:
         output = entry["output"]
         self._entries[output] = entry
+        self.inputs |= entry["inputs"].keys()
+        for name, then in entry["outputs"].items():
+            self.outputs.setdefault(name, set()).add(then.get("sha256"))
         (self._current.add if self._same else self._current.discard)(output)
 
     def _refuse(self) -> None:
@@ -131,6 +137,42 @@ class Manifest:
         )
 
 
+class Results:
+    """What batches have written to a folder so far, whatever their settings.
+
+    Parameters
+    ----------
+    folder : Path
+        Which need not be there.
+
+    Raises
+    ------
+    InputError
+        If its manifest cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        manifest = Manifest(folder, {}, anew=True)
+        self._folder, self._outputs = folder.resolve(), manifest.outputs
+        read = {Path(normpath(folder.absolute() / name)).parent for name in manifest.inputs}
+        self._alone = bool(self._outputs) and not any(path.resolve().is_relative_to(self._folder) for path in read)
+
+    def has(self, path: Path) -> bool:
+        """Return whether a path is that of a result, or in one, or in the folder if it has not held images before."""
+        name = self._name(path)
+        return name is not None and (self._alone or any(str(part) in self._outputs for part in (name, *name.parents)))
+
+    def wrote(self, path: Path) -> bool:
+        """Return whether a file or folder that is there is as it was written."""
+        hashes = self._outputs.get(str(self._name(path)))
+        return hashes is not None and content_hash(path) in hashes
+
+    def _name(self, path: Path) -> PurePosixPath | None:
+        """Return the path within the folder, None where it is elsewhere."""
+        real = path.parent.resolve() / path.name
+        return PurePosixPath(real.relative_to(self._folder)) if real.is_relative_to(self._folder) else None
+
+
 def stamp(path: Path) -> Stamp:
     """Return what tells whether a file or folder has changed: size, time, and the SHA-256 of what it holds.
 
@@ -141,7 +183,7 @@ def stamp(path: Path) -> Stamp:
         return {"size": about.st_size, "mtime_ns": about.st_mtime_ns, "sha256": file_hash(path)}
     hashed = hashlib.sha256()
     for name, about in _listing(path):
-        hashed.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode())
+        hashed.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
     return {"listing": hashed.hexdigest()}
 
 
@@ -166,7 +208,7 @@ def content_hash(path: Path) -> str:
         return file_hash(path)
     hashed = hashlib.sha256()
     for name, _ in _listing(path):
-        hashed.update(f"{name}\0{file_hash(path / name)}\n".encode())
+        hashed.update(f"{name}\0{file_hash(path / name)}\n".encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
 

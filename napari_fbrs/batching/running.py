@@ -178,8 +178,9 @@ def batch(
     if scheduler in (None, LOCAL):
         zoo.choose_device(device)
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    found, without = find_jobs(given, clicks, labels, seeded=settings.seeds is not None)
-    running = Running(Path(output).expanduser(), settings, overwrite=overwrite)
+    folder = Path(output).expanduser()
+    found, without = find_jobs(given, clicks, labels, seeded=settings.seeds is not None, output=folder)
+    running = Running(folder, settings, overwrite=overwrite)
     running.batch.without_clicks = without
     running.run(found, _Engine(jobs, threads, scheduler, apart), progress)
     return running.batch
@@ -226,8 +227,9 @@ class _Engine:
 class Running:
     """A batch that is being done: this process alone writes into the folder of results.
 
-    Workers write into a staging folder in it; what is whole is put down in the manifest, then moved to its place. So
-    whatever is killed at whatever moment, what lies in its place is whole, and what is missing is done again.
+    Workers write into a staging folder in it. For what is whole its place is cleared, then it is put down in the
+    manifest, then moved there. So whatever is killed at whatever moment, what lies in its place is whole, and what the
+    manifest's last line is about; and what is missing is done again.
 
     Parameters
     ----------
@@ -345,6 +347,8 @@ class Running:
         try:
             for name in outcome.staged:
                 self._check_target(job, name)
+            for name in outcome.staged:
+                self._clear(outcome.folder, name)
             self._note(job, outcome, DONE)
             for name in outcome.staged:
                 self._move(outcome.folder, name)
@@ -354,14 +358,16 @@ class Running:
         self.batch.done.append(job.output)
         self.batch.outputs[job.output] = [self.batch.folder / name for name in outcome.staged]
 
+    def _clear(self, attempt: str, name: str) -> None:
+        """Take what is to be replaced from its place; left there, it would count as what is about to be noted."""
+        target = self._folder / name
+        if target.exists():
+            target.replace(self._folder / STAGING / attempt / f"{target.name}.old")
+
     def _move(self, attempt: str, name: str) -> None:
         target = self._folder / name
-        staged = self._folder / STAGING / attempt / target.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            old = staged.with_name(f"{staged.name}.old")
-            target.replace(old)
-        staged.replace(target)
+        (self._folder / STAGING / attempt / target.name).replace(target)
 
     def _fail(self, job: Job, outcome: Outcome) -> None:
         self.batch.failed[job.output] = outcome.error or ""

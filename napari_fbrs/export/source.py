@@ -40,7 +40,7 @@ class LabelImage:
     data : array_like of int, shape (..., rows, columns)
         Labels of objects, 0 off them. NumPy, dask, zarr or memory-mapped; read plane by plane.
     name : str, optional
-        Goes into file names and metadata.
+        Goes into file names and metadata, with "?" for what is not UTF-8 in the name of a file.
     axes : sequence of str, optional
         A name for each axis, the last two being ``"y", "x"``; found from the number of axes by default: a stack is
         taken for z, two leading axes for t and z.
@@ -87,6 +87,7 @@ class LabelImage:
             )
         keep = object.__setattr__  # of a frozen dataclass
         keep(self, "data", data)
+        keep(self, "name", self.name.encode("utf-8", "replace").decode())
         keep(self, "axes", _axes(self.axes, ndim))
         keep(self, "scale", tuple(abs(float(size)) or 1.0 for size in self.scale) or (1.0,) * ndim)
         keep(self, "units", tuple(unit_name(unit) for unit in self.units) or (PIXEL,) * ndim)

@@ -116,6 +116,12 @@ def act(session: Session, rng: np.random.Generator) -> None:
         session.object = objects.known()[0]
 
 
+def test_a_file_s_name_that_is_not_utf_8_comes_back(tmp_path):
+    record = record_of(annotated(), name="zell_\udcfc.tif", source="/images/zell_\udcfc.tif")
+    write_record(tmp_path / "a.clicks.json", record)
+    assert read_record(tmp_path / "a.clicks.json").image == record.image
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_was_done_the_labels_come_back_pixel_by_pixel(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)

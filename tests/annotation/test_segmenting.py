@@ -95,6 +95,10 @@ def test_clicks_on_several_images_in_one_file(model, tmp_path):
     write_png(tmp_path / "three.png", SQUARES)
     with pytest.raises(InputError, match="holds no clicks on this image"):
         segment(tmp_path / "three.png", clicks, model=model)
+    clicks.write_text("image,object,row,column,positive\none.png,1,12,20,1\n/,7,12,20,1\n")
+    with pytest.raises(InputError, match="line 3: the column image says of no image, found '/'"):
+        segment(tmp_path / "one.png", clicks, model=model)
+    clicks.write_text("image,object,row,column,positive\none.png,1,12,20,1\ntwo,7,12,20,1\n")
     with pytest.raises(InputError, match="line 3: clicks on several images"):
         read_click_rows(clicks)
 

@@ -78,6 +78,74 @@ def test_patterns_keep_the_folders_below_what_is_fixed(folder):
         find_jobs(["plates/1", "plates/2"])
 
 
+def test_brackets_in_folders_are_none_of_a_pattern(folder, monkeypatch):
+    (folder / "lab [1]").mkdir()
+    monkeypatch.chdir(folder / "lab [1]")
+    for plate in ("p1", "p[2]"):
+        image(Path(f"plates [a]/{plate}/x[1].png"))
+        text(Path(f"clicks [b]/{plate}/x[1].csv"), CLICKS)
+    for below in (Path(), Path.cwd()):
+        for where in ("clicks [b]/{name}.csv", "clicks [b]/{name}.*", "clicks [b]"):
+            jobs, _ = find_jobs([below / "plates [a]/**/*.png"], below / where)
+            assert {job.output: job.clicks for job in jobs} == {
+                f"{plate}/x[1]": (Path.cwd() / f"clicks [b]/{plate}/x[1].csv",) for plate in ("p1", "p[2]")
+            }
+
+
+def test_hidden_files_are_no_images(folder):
+    text(image(folder / "x.png").with_suffix(".csv"), CLICKS)
+    (folder / "._x.png").write_bytes(b"\0\5\26\7")
+    text(folder / "._x.csv", "\0\5\26\7")
+    for given_ in (folder, "*", "**/*"):
+        assert [job.output for job in find_jobs([given_])[0]] == ["x"]
+
+
+@pytest.mark.parametrize("where", ["clicks", "clicks/{name}.csv", "cl*/{name}.*"])
+def test_images_of_the_same_name_have_clicks_of_their_own(folder, where):
+    images = [image(folder / f"plates/{plate}/A01.png") for plate in ("p1", "p2")]
+    shared = text(folder / "clicks/A01.csv", CLICKS)
+    with pytest.raises(InputError, match=r"p1.A01.png and .*p2.A01.png would both .*A01.csv says: .*p1/A01 and p2/A01"):
+        find_jobs(["plates/**/*.png"], where)
+    own = [text(folder / f"clicks/{plate}/A01.csv", CLICKS) for plate in ("p1", "p2")]
+    assert [job.clicks for job in find_jobs(["plates/**/*.png"], where)[0]] == [(path,) for path in own]
+    own[1].unlink()
+    assert [job.clicks for job in find_jobs(["plates/**/*.png"], where)[0]] == [(own[0],), (shared,)]
+    for path in images:
+        text(path.with_suffix(".csv"), CLICKS)
+    assert [job.clicks for job in find_jobs(["plates/**/*.png"])[0]] == [(p.with_suffix(".csv"),) for p in images]
+
+
+def test_images_of_the_same_name_have_label_images_of_their_own(folder):
+    for name in ("plates/p1/A01.png", "plates/p2/A01.png", "labels/A01.png"):
+        image(folder / name)
+    with pytest.raises(InputError, match=r"would both be clicked on as .*labels.A01.png says"):
+        find_jobs(["plates/**/*.png"], labels="labels", seeded=True)
+    own = [image(folder / f"labels/{plate}/A01.png") for plate in ("p1", "p2")]
+    assert [job.labels for job in find_jobs(["plates/**/*.png"], labels="labels", seeded=True)[0]] == own
+
+
+def test_a_table_may_name_clicks_for_several_images_but_they_are_not_looked_up_for_another(folder):
+    for name in "abc":
+        image(folder / f"{name}/x.png")
+    text(folder / "clicks/x.csv", CLICKS)
+    rows = ["image,clicks,output", "a/x.png,clicks/x.csv,a", "b/x.png,clicks/x.csv,b"]
+    table = text(folder / "table.csv", "\n".join(rows))
+    assert {job.clicks for job in find_jobs([table])[0]} == {(folder / "clicks/x.csv",)}
+    text(table, "\n".join([*rows, "c/x.png,,c/x"]))
+    with pytest.raises(InputError, match="would both be clicked on"):
+        find_jobs([table], "clicks")
+
+
+@pytest.mark.parametrize("rows", ["a.png,1,2,2,1\n", "a.png,1,2,2,1\nq/b.png,1,2,2,1\n"])
+def test_a_click_that_may_be_on_two_images_is_on_neither(folder, rows):
+    """The one is called so, the other one's path is that from the click file on."""
+    for name in ("a.png", "q/a.png", "q/b.png"):
+        image(folder / name)
+    clicks = text(folder / "q/all.csv", f"image,object,row,column,positive\n{rows}")
+    with pytest.raises(InputError, match=r"a.png and .*a.png would both"):
+        find_jobs([str(folder / "**/*.png")], clicks)
+
+
 def test_records_stand_for_themselves(folder):
     record = text(folder / "cells.clicks.json", "{}")
     assert find_jobs([record])[0] == find_jobs(["*.clicks.json"])[0] == [Job("cells", None, (record,))]
@@ -103,6 +171,14 @@ def test_a_table(folder):
     ]
 
 
+def test_clicks_beside_an_image_are_called_as_it_is_whatever_its_results(folder):
+    clicks = {name: text(image(folder / f"{name}.png").with_suffix(".csv"), CLICKS) for name in "ab"}
+    text(folder / "lists/table.csv", "image,output\n../a.png,b\n../b.png,other\n")
+    assert {job.output: job.clicks[0].resolve() for job in find_jobs(["lists/table.csv"])[0]} == {
+        "b": clicks["a"].resolve(), "other": clicks["b"].resolve(),
+    }  # fmt: skip
+
+
 def test_clicks_on_several_images_in_one_file(folder):
     for name in ("a.png", "plates/1/a.png", "plates/2/b.png", "plates/2/c.png"):
         image(folder / name)
@@ -116,9 +192,11 @@ def test_clicks_on_several_images_in_one_file(folder):
     assert [path.stem for path in without] == ["b", "c"]
     jobs, without = find_jobs(["p*/**/*.png"], "all.csv")
     assert [job.output for job in jobs] == ["plates/1/a", "plates/2/b"]
-    text(clicks, "image,object,row,column,positive\n,1,2,2,1\n")
-    with pytest.raises(InputError, match="line 2: the column image says of no image"):
-        find_jobs([clicks])
+    for cell in ("", ".", "/", "..", "a/.."):
+        text(clicks, f"image,object,row,column,positive\na.png,1,2,2,1\n{cell},1,2,2,1\n")
+        for given_, where in ((clicks, None), ("*.png", clicks)):
+            with pytest.raises(InputError, match=r"all.csv, line 3: the column image says of no image, found"):
+                find_jobs([given_], where)
 
 
 def test_seeds_are_for_images_without_clicks(folder):
@@ -150,12 +228,14 @@ def test_results_stay_in_their_folder(folder, output):
         ("folder", "there are no images in folder"),
         ("odd.csv", "line 1: a table of images has the columns"),
         ("two.csv", "line 2: a row needs one image"),
+        ("root.csv", "line 2: a row needs one image"),
     ],
 )
 def test_what_is_no_input(folder, given_, said):
     text(folder / "clicks.csv", CLICKS)
     text(folder / "odd.csv", "image,colour\na.png,red\n")
     text(folder / "two.csv", "image\na.png;b.png\n")
+    text(folder / "root.csv", "image\n/\n")
     (folder / "folder").mkdir()
     with pytest.raises(InputError, match=said):
         find_jobs([given_])
@@ -168,14 +248,20 @@ def test_images_without_any_clicks(folder):
 
 
 def test_what_images_are_called():
-    assert [stem_of(name) for name in ("a.tif", "a.b.png", "p/a.OME.tiff", "a.ome.zarr", "a.clicks.json", "a")] == [
-        "a", "a.b", "p/a", "a", "a", "a",
-    ]  # fmt: skip
+    names = ("a.tif", "a.b.png", "p/a.OME.tiff", "a.ome.zarr", "a.clicks.json", "a", ".", "/", "")
+    assert [stem_of(name) for name in names] == ["a", "a.b", "p/a", "a", "a", "a", ".", "/", "."]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.one_of(st.binary(max_size=200), st.lists(st.text('abc./\\;:,"~\n {}*[]\x00', max_size=30)).map(
-    lambda lines: "\n".join(["image,clicks,labels,output", *lines]).encode())))  # fmt: skip
+@given(st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.text('abc./\\;:,"~\n {}*[]\x00', max_size=30)).map(
+        lambda lines: "\n".join(["image,clicks,labels,output", *lines]).encode()
+    ),
+    st.lists(st.text("a./\\~ {}*[]\x00", min_size=1, max_size=4)).map(
+        lambda images: "\n".join(["image," + CLICKS.splitlines()[0], *(f"{name},1,2,2,1" for name in images)]).encode()
+    ),
+))  # fmt: skip
 def test_whatever_a_table_holds_is_jobs_or_an_error_in_words(folder, content):
     path = folder / "table.csv"
     path.write_bytes(content)

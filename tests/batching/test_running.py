@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,49 @@ def test_what_is_read_is_never_overwritten(squares):
     assert image.read_bytes() == before
 
 
+@pytest.mark.parametrize("format_", ["tiff", "ome-tiff", "masks", "ome-zarr"])
+@pytest.mark.parametrize(
+    ("inputs", "output"),
+    [
+        ("plates/**/*", "plates"),
+        ("plates/**/*", "plates/results"),
+        ("plates/**/*", "plates/p1"),
+        ("plates/*/*.*", "plates/p1/results"),
+        ("plates/p1", "plates/p1"),
+        ("plates/p1/*", "plates/p1"),
+    ],
+)
+def test_results_are_not_taken_for_images_nor_for_their_clicks(squares, inputs, output, format_):
+    Path("plates").mkdir()
+    Path("images").rename("plates/p1")
+    first = batch(inputs, output, format=format_, records=True)
+    assert (len(first.done), first.failed) == (3, {})
+    for _ in range(2):
+        done = batch(inputs, output, format=format_, records=True)
+        assert (done.done, sorted(done.unchanged), done.failed, done.without_clicks) == ([], sorted(first.done), {}, [])
+
+
+@pytest.mark.parametrize(("output", "is_image"), [("images", True), ("images/out", False)])
+def test_what_is_put_among_images_is_one_and_what_is_put_among_results_is_none(squares, output, is_image):
+    def added(path: str) -> list[str]:
+        for suffix in ("png", "csv"):
+            shutil.copy(f"images/a.{suffix}", f"{path}.{suffix}")
+        return batch("images/**/*", output, format="ome-tiff").done
+
+    batch("images/**/*", output, format="ome-tiff")
+    assert added("images/d") == ["d"]
+    assert added(f"{output}/e") == ["e"] * is_image
+
+
+def test_a_record_that_was_written_is_looked_at_when_it_was_changed(squares):
+    batch("images", "images", format="masks", records=True)
+    with Path("images/a.clicks.json").open("a") as file:
+        file.write("\n")
+    done = batch("images", "images", format="masks", records=True)
+    assert "a.clicks.json is what is read" in done.failed["a"]
+    assert done.unchanged == ["b", "c"]
+
+
 def test_other_settings_are_not_mixed(squares):
     batch("images", "out")
     with pytest.raises(InputError, match=r"made with threshold 0.5, this is threshold 0.7.*--overwrite"):
@@ -139,6 +183,62 @@ def test_a_batch_that_is_killed_goes_on(squares, monkeypatch, moment):
     assert (done.done, done.unchanged, done.failed) == (["b", "c"], ["a"], {})
     assert_found(squares)
     assert [line.get("output") for line in lines()][-2:] == ["b", "c"]
+
+
+@pytest.mark.parametrize("format_", ["tiff", "masks"])
+@pytest.mark.parametrize("moment", ["_clear", "_note", "_move"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_what_is_replaced_while_a_batch_is_killed_does_not_count_as_done(squares, monkeypatch, moment, nth, format_):
+    """Stopped before what is old is taken away, before or after the line in the manifest, or between two files."""
+    from napari_fbrs.batching import running
+
+    options: dict[str, Any] = {"records": True, "format": format_, "names": "{object}" if format_ == "masks" else None}
+
+    def corrected(label: int) -> None:
+        for name in "ab":
+            Path(f"images/{name}.csv").write_text(f"object,row,column,positive\n{label},12,20,1\n")
+
+    def found(name: str) -> list[int]:
+        record = json.loads(Path(f"out/{name}.clicks.json").read_text())
+        return [thing["object"] for thing in record["objects"]]
+
+    batch("images", "out", **options)
+    corrected(5)
+    really, calls = getattr(running.Running, moment), []
+
+    def stopped(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == nth:
+            raise KeyboardInterrupt
+        return really(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.Running, moment, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            batch("images", "out", **options)
+    batch("images", "out", **options)
+    assert (found("a"), found("b")) == ([5], [5])
+    corrected(7)
+    done = batch("images", "out", **options)
+    assert (done.done, done.unchanged, done.failed) == (["a", "b"], ["c"], {})
+
+
+def test_what_was_in_the_way_of_a_batch_that_is_killed_does_not_count_as_done(squares, monkeypatch):
+    from napari_fbrs.batching import running
+
+    batch("images", "out")
+    write_labels(Path("out/b.tif"), np.full((40, 60), 3))  # corrected by hand
+    Path("images/b.csv").write_text("object,row,column,positive\n5,12,20,1\n")
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.Running, "_move", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            batch("images", "out", overwrite=True)
+    assert batch("images", "out").done == ["b"]
+    assert_found({"b": np.where(squares["b"], 5, 0)})
 
 
 def test_two_batches_do_not_write_to_one_folder(squares):
@@ -182,6 +282,21 @@ def test_folders_stacks_pixel_sizes_and_records(squares):
     np.testing.assert_array_equal(tifffile.imread("again/s.tif"), stack > 0)
     Path("images/s.csv").write_text("index,axis-0,axis-1,axis-2\n0,1,12,20\n1,2,1,1\n")  # our own folder is replaced
     assert batch("images/s.zarr", "zarr", format="masks", records=True).done == ["s"]
+
+
+@pytest.mark.parametrize("format_", ["tiff", "ome-tiff", "masks", "coco", "geojson", "ome-zarr"])
+def test_names_that_are_not_utf_8(squares, format_):
+    try:
+        name = os.fsdecode(b"zell_\xfc")
+        for suffix in ("png", "csv"):
+            Path(f"images/a.{suffix}").rename(f"images/{name}.{suffix}")
+    except (OSError, UnicodeError):
+        pytest.skip("names are UTF-8 here")
+    for said in ("done", "unchanged"):
+        done = batch("images", "out", format=format_, records=True)
+        assert (getattr(done, said), done.failed) == (["b", "c", name], {})
+    assert batch(f"out/{name}.clicks.json", "again").failed == {}
+    np.testing.assert_array_equal(tifffile.imread(f"again/{name}.tif"), squares["a"])
 
 
 def test_corrected_labels_keep_their_numbers(squares):

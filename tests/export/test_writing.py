@@ -44,6 +44,16 @@ def test_an_export_called_off_leaves_everything_as_it_was(format_name, moment, s
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
+def test_a_name_that_is_not_utf_8_is_written_as_far_as_it_is(format_name, tmp_path):
+    image = LabelImage(SMALL.data, "zell_\udcfc")
+    for overwrite in (False, True):
+        export_labels(image, tmp_path / "out", format_name, overwrite=overwrite)
+    found = contents(tmp_path)
+    assert found
+    assert not any("udcfc" in name or b"udcfc" in content for name, content in found.items())
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_what_is_there_is_replaced_only_when_asked(format_name, tmp_path):
     path = export_labels(SMALL, tmp_path / "out", format_name).path
     before = contents(tmp_path)
