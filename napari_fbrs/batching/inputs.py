@@ -96,9 +96,7 @@ def _named(given: Path | str, is_result: Callable[[Path], bool]) -> Iterator[Job
     """Yield the images that a path stands for, with what they are called and what a table says of them."""
     path = Path(given).expanduser()
     if path.is_dir() and not is_zarr(path):
-        there = (
-            image for image in sorted(path.iterdir()) if not image.name.startswith(".")
-        )  # ._NAME.tif on a Mac's disk
+        there = [image for image in sorted(path.iterdir()) if not image.name.startswith(".")]  # as a Mac's ._NAME.tif
         found = [image for image in there if is_image_path(image) and not is_result(image)]
         yield from (_job(image, image.name) for image in found)
     elif not path.exists() and glob.has_magic(str(given)):
