@@ -27,14 +27,22 @@ class BrightNetwork(InteractiveNetwork):
     """Finds what is bright, or what is near positive and far from negative clicks; counts its passes.
 
     The features are brightness and the two click maps; the logit is a weighted sum of them after scale and bias.
-    With `guided` it asks for the mask so far, and records what it is shown.
+    With `guided` it asks for the mask so far, records what it is shown, and adds `trust` times it to the logit.
+    Without `nearness` a click changes nothing but by the optimisation: often the mask is the same after it, bit by bit.
     """
 
     def __init__(
-        self, brightness: float = 12.0, nearness: float = 0.0, radius: float = 40.0, *, guided: bool = False
+        self,
+        brightness: float = 12.0,
+        nearness: float = 0.0,
+        radius: float = 40.0,
+        *,
+        guided: bool = False,
+        trust: float = 0.0,
     ) -> None:
         super().__init__(norm_radius=radius)
         self.guided = guided
+        self.trust = trust
         self.priors: list[Tensor | None] = []
         self.weights = torch.tensor([brightness, -nearness, nearness])
         self.passes = 0
@@ -60,7 +68,8 @@ class BrightNetwork(InteractiveNetwork):
         self.priors.append(prior)
         self.points.append(points.clone())
         size = (image.shape[2], image.shape[3])
-        return Features(torch.cat((image[:, :1], self.dist_maps(points, size)), dim=1), (), cut, size)
+        aside = (self.trust * prior,) if self.trust and prior is not None else ()
+        return Features(torch.cat((image[:, :1], self.dist_maps(points, size)), dim=1), aside, cut, size)
 
     def logits(self, features: Features, scale: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         self.decodes += 1
@@ -69,7 +78,7 @@ class BrightNetwork(InteractiveNetwork):
         else:
             moved = modulate(features.x, scale, bias)
         weighted = moved * self.weights.reshape(1, -1, 1, 1)
-        return weighted.sum(dim=1, keepdim=True) - 0.5 * self.weights[0]
+        return weighted.sum(dim=1, keepdim=True) - 0.5 * self.weights[0] + sum(features.aside)
 
 
 class NaNNetwork(BrightNetwork):

@@ -121,6 +121,20 @@ def test_what_was_painted_is_the_base_of_the_next_refinement():
         np.testing.assert_array_equal(labels, state)
 
 
+def test_a_click_made_again_after_painting_is_predicted_from_what_was_painted():
+    sessions = [session_with(np.zeros(SHAPE, np.int32)) for _ in range(2)]
+    for session in sessions:
+        session.click(Click(10, 12))
+    sessions[0].click(Click(14, 14))
+    sessions[0].undo()
+    calls = [len(session.predictor.calls) for session in sessions]
+    for session in sessions:
+        paint(session, np.s_[28:36, 28:36], 1)
+        session.click(Click(14, 14))
+    assert [len(session.predictor.calls) for session in sessions] == [number + 1 for number in calls]
+    np.testing.assert_array_equal(*(session.labels.array for session in sessions))
+
+
 def test_what_was_erased_stays_so():
     labels = np.zeros(SHAPE, np.int32)
     session = session_with(labels)
@@ -259,6 +273,8 @@ def test_locked_objects_never_change():
     ):
         with pytest.raises(InputError, match="object 2 is locked"):
             change()
+    session.outdate(place)  # as another predictor does to all that are not locked
+    assert session.waiting() == []
     np.testing.assert_array_equal(labels, taken)
     session.locked = set()
     session.undo()
@@ -361,6 +377,7 @@ def test_a_click_whose_mask_is_shown_only_after_an_undo_is_done_again_as_it_was(
     session.add(place, [Click(4, 40)])
     paint(session, np.s_[0:4, 0:4], 1)  # before that mask is there
     session.add(place, [second])
+    assert session.refinement(place).asking == (Click(4, 40), second)
     session.update(place)
     after = labels.copy()
     session.undo()  # of a click after which no mask was shown: it is now

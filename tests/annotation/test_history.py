@@ -67,6 +67,21 @@ def test_a_number_of_bytes_is_kept():
     assert sum(one.nbytes for one in history.newest_first()) == 57
 
 
+def test_what_is_undone_takes_no_room():
+    history = History(max_bytes=60)
+    first = step(5)  # 15 bytes
+    history.record(first)
+    for _ in range(2):
+        newest = step(15)  # 45
+        history.record(newest)
+        history.undo()
+    history.redo()
+    assert list(history.newest_first()) == [newest, first]
+    third = step(1)
+    history.record(third)
+    assert list(history.newest_first()) == [third, newest]  # what is done again does
+
+
 def test_the_newest_step_is_kept_however_large():
     history = History(max_bytes=10)
     history.record(step(1))

@@ -28,9 +28,9 @@ def session_on(image: np.ndarray) -> Session:
     return Session(image, predictor, labels=ArrayLabels(np.zeros(image.shape, np.int32)))
 
 
-def disc(z: int, brightness: int = 200) -> np.ndarray:
+def disc(z: int, brightness: int = 200, radius: float = 6) -> np.ndarray:
     rows, columns = np.indices(SHAPE[1:])
-    return (brightness * (np.hypot(rows - 20, columns - 15 - 2 * z) <= 6)).astype(np.uint8)
+    return (brightness * (np.hypot(rows - 20, columns - 15 - 2 * z) <= radius)).astype(np.uint8)
 
 
 @pytest.fixture
@@ -97,6 +97,14 @@ def test_doubts_add_up_on_the_way_until_the_object_is_given_up(drifting, monkeyp
     find = Follower.find
     monkeypatch.setattr(Follower, "find", lambda self, *known: replace(find(self, *known), sureness=next(sureness)))
     assert [f.confidence for f in carried(session, 3, 1)] == pytest.approx([1, 0.6])  # the next would be 0.3
+
+
+@pytest.mark.parametrize(("radius", "reached"), [(2.5, [4, 5]), (1.9, [4])])  # 0.19 and 0.08 of the area before
+def test_an_object_of_which_little_is_left_has_ended(drifting, radius, reached):
+    session, _ = drifting
+    session.image.data[5], session.image.data[6] = disc(5, radius=radius), 0
+    session.click(Click(20, 21), position=(3,))
+    assert [f.place.plane.position[0] for f in carried(session, 3, 1)] == reached
 
 
 def test_slices_with_clicks_are_where_it_stops(drifting):

@@ -55,6 +55,9 @@ def test_a_stroke_asks_for_what_any_of_it_lies_on():
 def test_what_changes_the_whole_object_is_taken_as_it_is():
     other = rectangle(slice(20, 58), slice(30, 68))
     np.testing.assert_array_equal(after(SQUARE, other, Click(5, 5)), other)
+    seven, nine = (rectangle(slice(15, 15 + 3 * tenths), slice(15, 45)) for tenths in (7, 9))
+    np.testing.assert_array_equal(after(SQUARE, seven, Click(5, 5)), seven)
+    np.testing.assert_array_equal(after(SQUARE, nine, Click(5, 5)), SQUARE)
 
 
 def test_where_the_mask_is_the_same_the_newer_probabilities_are_taken():
@@ -139,17 +142,29 @@ class NothingInTheDark(BrightNetwork):
         return super().logits(features, scale, bias) - 1e4 * (features.x[:, :1] == 0)
 
 
-@pytest.mark.parametrize("setting", [True, False])
-def test_a_predictor_leaves_alone_what_its_clicks_do_not_touch(setting: bool):
+CLICKED, OTHER = (slice(45, 47), slice(25, 45)), (slice(5, 8), slice(90, 100))
+
+
+def masks_of(clicks: list[Click], **options) -> list[np.ndarray]:
     """Two grey patches a bit too dark: a click on one makes the network take in both."""
     image = two_squares()
-    clicked, other = (slice(45, 47), slice(25, 45)), (slice(5, 8), slice(90, 100))
-    image[clicked] = image[other] = 118
-    settings = PredictorSettings(zoom=None, contained=setting)
+    image[CLICKED] = image[OTHER] = 118
+    settings = PredictorSettings(zoom=None, **options)
     predictor = Predictor(model_of(NothingInTheDark()), settings=settings)
-    clicks = [Click(30, 40), Click(75, 75), Click(46, 35)]
-    *_, second, last = predictor.replay(predictor.prepare(image), ClickList.one_by_one(clicks))
-    assert not second.mask()[clicked].any()
-    assert last.mask()[clicked].all()
-    assert last.mask()[other].all() != setting
-    assert last.mask()[other].any() != setting
+    predictions = predictor.replay(predictor.prepare(image), ClickList.one_by_one(clicks))
+    return [prediction.mask() for prediction in predictions]
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_a_predictor_leaves_alone_what_its_clicks_do_not_touch(setting: bool):
+    _, second, last = masks_of([Click(30, 40), Click(75, 75), Click(46, 35)], contained=setting)
+    assert not second[CLICKED].any()
+    assert last[CLICKED].all()
+    assert last[OTHER].all() != setting
+    assert last[OTHER].any() != setting
+
+
+def test_what_a_second_click_took_in_unasked_stays():
+    # The network is shown two clicks, and the mask after the first: what was there last is another one.
+    masks = masks_of([Click(30, 40), Click(46, 35), Click(75, 75)], contained=True, network_clicks=2)
+    assert [mask[OTHER].all() for mask in masks] == [False, True, True]

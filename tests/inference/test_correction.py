@@ -39,6 +39,24 @@ def test_a_part_is_taken_over_where_a_click_wants_it_and_no_other():
     np.testing.assert_array_equal(after_clicks(SQUARE, new, Click(30, 45, positive=False)), SQUARE)
 
 
+def test_what_touches_at_a_corner_is_one_part():
+    here, there = rectangle(slice(2, 12), slice(45, 55)), rectangle(slice(12, 22), slice(55, 65))
+    new = SQUARE | here | there
+    np.testing.assert_array_equal(after_clicks(SQUARE, new, Click(7, 50)), new)
+
+
+@pytest.mark.parametrize(("first", "last", "thin"), [(20, 40, False), (8, 52, True)])
+def test_strips_are_thin_in_relation_to_the_object(first: int, last: int, thin: bool):
+    columns = slice(first + 2, last - 2)
+    old, above, below = (
+        rectangle(slice(first, last), slice(first, last)),
+        rectangle(slice(first - 3, first), columns),
+        rectangle(slice(last, last + 3), columns),
+    )
+    new = old | above | below
+    np.testing.assert_array_equal(after_clicks(old, new, Click(first - 2, 30)), new if thin else old | above)
+
+
 @pytest.mark.parametrize("positive", [True, False])
 def test_a_click_on_a_border_that_is_off_moves_all_pieces_of_it_that_the_network_moves(positive):
     strips = (slice(19, 20), slice(22, 38)), (slice(40, 41), slice(22, 38)), (slice(22, 38), slice(19, 20))

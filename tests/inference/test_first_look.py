@@ -126,6 +126,15 @@ def test_an_expected_size_has_a_say():
     looks = [look(crop, radius) for crop, radius in zip(CROPS, (10, 10, 60, 60), strict=True)]
     assert choose_look(CROPS, looks, Expected(20)) in (0, 1)
     assert choose_look(CROPS, looks, Expected(120)) in (2, 3)
-    # It does not make a mask of nothing, nor outweigh what is plain to see.
+    # It does not make a mask of nothing, nor outweigh what is plain to see: that all but one agree.
     nothing = [np.zeros((32, 32), np.float32)] * 3
     assert choose_look(CROPS, [*nothing, look(CROPS[3], 40)], Expected(8)) == 3
+    looks = [look(crop, radius) for crop, radius in zip(CROPS, (4, 40, 40, 40), strict=True)]
+    assert choose_look(CROPS, looks, Expected(8)) != 0
+
+
+def test_sizes_are_those_on_the_plane():
+    # In pixels of the looks it is the other way round: 20 of them here, 10 there.
+    crops, looks = (CROPS[0], CROPS[3]), [look(CROPS[0], 10), look(CROPS[3], 40)]
+    assert [choose_look(crops, looks, Expected(extent)) for extent in (20, 80)] == [0, 1]
+    assert choose_look(crops, looks, Expected(10)) == 0

@@ -82,6 +82,17 @@ def test_a_network_that_sees_the_mask_before_is_shown_it_once_and_faintly():
     assert shown[5, 5] == 0
 
 
+def test_what_both_looks_say_together_is_taken_and_is_less_sure_where_they_differ():
+    # Logits of the look alone: 3, -1 and -3; with the mask before at half its strength 4 more.
+    bands = square(191, columns=slice(30, 36)) + square(106, columns=slice(36, 42)) + square(64, columns=slice(42, 50))
+    follows = follower(BrightNetwork(guided=True, trust=8))
+    sighting = follows.find(plane(follows, bands), BOX, SQUARE, None)
+    np.testing.assert_array_equal(found(sighting), bands > 100)  # neither look's: on average 5, 1 and -1
+    assert sighting.sureness == pytest.approx(0.5)  # half of it was seen alone
+    stricter = follows.find(plane(follows, bands), BOX, SQUARE, None, 0.8)
+    np.testing.assert_array_equal(found(stricter), bands > 180)
+
+
 def test_it_can_be_called_off_and_says_when_a_network_fails():
     follows = follower(cancelled=lambda: True)
     with pytest.raises(CancelledError):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
@@ -20,9 +20,11 @@ SIZE = (96, 96)
 class Line:
     """An objective whose logits are linear: a step is the solution."""
 
-    def __init__(self, rng: np.random.Generator, windows: int, variables: int, *, reachable: bool) -> None:
-        self.slopes = rng.standard_normal((windows, variables))
-        self.origin = rng.standard_normal(windows)
+    def __init__(
+        self, rng: np.random.Generator, windows: int, variables: int, *, reachable: bool, steep: float = 1
+    ) -> None:
+        self.slopes = steep * rng.standard_normal((windows, variables))
+        self.origin = steep * rng.standard_normal(windows)
         self.window = np.repeat(np.arange(windows), 3)
         self.signs = rng.integers(0, 2, windows)[self.window]
         positive, negative = ((self.signs == sign) / max(1, (self.signs == sign).sum()) for sign in (1, 0))
@@ -56,6 +58,22 @@ def test_where_logits_are_linear_it_ends_at_the_least_loss(seed: int, windows: i
     assert not enough
     lowest = min(optimize.minimize(line.loss, x, method="BFGS").fun for x in (start, found))
     assert line.loss(found) <= lowest + 0.01 * (line.loss(start) - lowest) + 1e-6
+
+
+@given(seed=st.integers(0, 1000), windows=st.integers(1, 6))
+@settings(max_examples=40)
+def test_one_step_is_enough_for_that_even_from_probabilities_near_0_and_1(seed: int, windows: int):
+    line, seen = Line(np.random.default_rng(seed), windows, 20, reachable=False, steep=2), []
+
+    def look(x: np.ndarray) -> Look:
+        seen.append(x)
+        return line(x)
+
+    approach(look, line.clicked, np.zeros(20))
+    start, found, *_ = seen
+    assume(np.linalg.norm(found) < 1.99)  # beyond, steps are shortened
+    lowest = optimize.minimize(line.loss, found, method="BFGS").fun
+    assert line.loss(found) <= lowest + 1e-3 * (line.loss(start) - lowest)
 
 
 @given(seed=st.integers(0, 1000), windows=st.integers(1, 6))

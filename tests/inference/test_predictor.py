@@ -20,7 +20,7 @@ from skimage import data
 from napari_fbrs.clicks import Click, ClickList
 from napari_fbrs.errors import CancelledError, InputError, PredictionError
 from napari_fbrs.inference.correction import state_from
-from napari_fbrs.inference.first_look import candidate_crops
+from napari_fbrs.inference.first_look import Expected, candidate_crops
 from napari_fbrs.inference.plane import Crop, Plane
 from napari_fbrs.inference.prediction import Prediction, State
 from napari_fbrs.inference.predictor import Predictor
@@ -247,10 +247,23 @@ def test_a_late_click_that_breaks_the_mask_is_shown_to_the_network(steady: bool,
     assert calm.state.last.probability is calm.network_probability
 
 
+@pytest.mark.parametrize(("rows", "broken"), [(21, True), (28, False)])  # of 30; nine tenths have to stay
+def test_a_late_click_breaks_a_mask_of_which_less_than_nine_tenths_stay(rows: int, broken: bool):
+    network = BrightNetwork()
+    predictor = Predictor(model_of(network), settings=replace(WHOLE, network_clicks=3, steady=True))
+    plane = predictor.prepare(two_squares())
+    *_, third = predictor.replay(plane, ClickList.one_by_one(CLICKS[:3]))
+    less = third.network_probability.copy()
+    less[20 + rows :] = 0
+    predictor.predict(plane, CLICKS, replace(third.state, last=Prior(Crop.whole(plane.shape), less)))
+    assert network.passes == 3 + broken
+
+
 def test_the_mask_so_far_is_shown_and_mirrored():
-    network = BrightNetwork(guided=True)
+    network = BrightNetwork(nearness=3.0, guided=True)
     predictor = Predictor(model_of(network), settings=WHOLE)
     first, second, _ = rounds_of(predictor, two_squares(), CLICKS[:3])
+    assert not np.array_equal(first.network_probability, second.network_probability)
     nothing, *priors = network.priors
     assert nothing is None
     for prior, prediction in zip(priors, (first, second), strict=True):
@@ -265,9 +278,10 @@ def test_a_network_without_a_guide_is_not_shown_it(network: BrightNetwork):
 
 
 def test_beyond_the_limit_the_mask_shown_stays():
-    network = BrightNetwork(guided=True)
+    network = BrightNetwork(nearness=3.0, guided=True)
     predictor = Predictor(model_of(network), settings=replace(WHOLE, network_clicks=3))
-    rounds_of(predictor, two_squares(), TWELVE)
+    masks = [prediction.mask() for prediction in rounds_of(predictor, two_squares() // 2, TWELVE)]
+    assert not np.array_equal(masks[1], masks[2])  # another mask could have been shown
     assert network.passes == 3
 
 
@@ -287,21 +301,25 @@ def test_going_back_needs_no_pass(network: BrightNetwork):
     assert network.passes == passes
 
 
-def test_features_are_kept_apart_by_all_that_decides_them(network: BrightNetwork):
+def test_features_are_kept_apart_by_all_that_decides_them():
+    network = BrightNetwork(guided=True)
     predictor = Predictor(model_of(network))
     plane, other = predictor.prepare(two_squares()), predictor.prepare(two_squares())
     brighter = predictor.prepare(two_squares(), limits=(0, 100))
-    for varied, crop, clicks in (
-        (plane, ZOOMED.crop, CLICKS[:1]),
-        (other, ZOOMED.crop, CLICKS[:1]),
-        (brighter, ZOOMED.crop, CLICKS[:1]),
-        (plane, Crop(6, 74, 5, 104), CLICKS[:1]),
-        (plane, ZOOMED.crop, CLICKS[:2]),
-        (plane, ZOOMED.crop, CLICKS[2:3]),
+    faint, strong = (Prior(ZOOMED.box, np.full(ZOOMED.box.shape, value, np.float32)) for value in (0.2, 0.7))
+    for varied, crop, clicks, prior in (
+        (plane, ZOOMED.crop, CLICKS[:1], None),
+        (other, ZOOMED.crop, CLICKS[:1], None),
+        (brighter, ZOOMED.crop, CLICKS[:1], None),
+        (plane, Crop(6, 74, 5, 104), CLICKS[:1], None),
+        (plane, ZOOMED.crop, CLICKS[:2], None),
+        (plane, ZOOMED.crop, CLICKS[2:3], None),
+        (plane, ZOOMED.crop, CLICKS[:1], faint),
+        (plane, ZOOMED.crop, CLICKS[:1], strong),
     ):
         passes = network.passes
         for _ in range(2):
-            predictor.predict(varied, clicks, State(crop=crop, box=ZOOMED.box))
+            predictor.predict(varied, clicks, State(crop=crop, box=ZOOMED.box, prior=prior))
         assert network.passes == passes + 1
 
 
@@ -565,6 +583,8 @@ def test_an_object_that_is_lost_is_looked_for_anew(network: BrightNetwork):
     assert first.state.box is None
     assert not first.mask().any()
     assert first.unmet == (0,)
+    sized = predictor.predict(predictor.prepare(dark), CLICKS[:1], State(expected=Expected(30)))
+    assert sized.state.expected == Expected(30)
     again = predictor.predict(predictor.prepare(two_squares()), CLICKS[:1], first.state)
     assert again.mask()[30, 40]
 
@@ -597,6 +617,18 @@ def test_the_first_looks_go_through_the_network_together(network: BrightNetwork)
     passes = network.passes
     predictor.predict(plane, [Click(305, 305)])
     assert network.passes == passes
+
+
+def test_looks_at_the_same_crops_are_kept_apart_by_where_the_clicks_are():
+    settings = PredictorSettings(zoom=Zoom(min_crop_size=64), first_look=True, input_size=64)
+    used, fresh = (Predictor(model_of(BrightNetwork(nearness=3.0)), settings=settings) for _ in range(2))
+    plane = used.prepare(np.full((100, 100), 100, np.uint8))
+    first, second = [Click(5, 5)], [Click(25, 25)]
+    crops, same = (candidate_crops(plane.shape, clicks, settings.zoom) for clicks in (first, second))
+    assert crops == same
+    used.predict(plane, first)
+    found, wanted = (predictor.predict(plane, second) for predictor in (used, fresh))
+    np.testing.assert_array_equal(found.probability, wanted.probability)
 
 
 def test_looks_do_not_depend_on_their_company(bundled: Model):
@@ -726,8 +758,10 @@ def test_another_predictor_goes_on_with_what_is_the_same(small: Model):
     assert np.array_equal(again.network_probability, kept.network_probability)
 
 
-@pytest.mark.parametrize("other", ["folded", "local", "mode"])
-def test_what_differs_is_computed_anew(small: Model, other: str):
+@pytest.mark.parametrize("other", ["folded", "local", "half", "mode"])
+def test_what_differs_is_computed_anew(small: Model, other: str, monkeypatch: pytest.MonkeyPatch):
+    if other == "half":
+        monkeypatch.setattr("napari_fbrs.inference.predictor.fast_bfloat16", lambda _: True)  # on slow ones too
     settings = PredictorSettings.of_model(small.settings)
     first = Predictor(small)
     if other == "mode":
