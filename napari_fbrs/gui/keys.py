@@ -46,6 +46,13 @@ class Shortcuts(QObject):
         annotator.strokes_made.connect(self._bind_on)
         annotator.closing.connect(self.close)
 
+    def read_settings(self) -> None:
+        """Bind other keys, if the user has set others since."""
+        if read_keys() != self._keys:
+            self.close()
+            self._keys = read_keys()
+            self._bind()
+
     def close(self) -> None:
         """Leave keys to napari again, but for those that somebody else has bound since."""
         for layer, key, pressed in self._bound:

@@ -74,6 +74,7 @@ class FBRSWidget(Panel):
         self._refusal: tuple[int | None, str] | None = None  # told last, and of which object; until it has a new mask
         self._dragged = False  # whether what is done is a slider's doing
         self._chosen: Layers | None = None
+        self._inputs: tuple[Shortcuts, OtherSign] | tuple[()] = ()  # of the annotator
         self._build()
         for watched in self._watched():
             watched.connect(self._refresh)
@@ -308,6 +309,8 @@ class FBRSWidget(Panel):
             return
         if self.annotator is not None and self.annotator.layers == layers:
             self.annotator.set_predictor(predictor)
+            for inputs in self._inputs:
+                inputs.read_settings()
         elif gone := [layer.name for layer in layers.all() if layer not in self.viewer.layers]:
             self._refused(f"{', '.join(map(repr, gone))} was removed while the model was loading: press Start again")
             return
@@ -321,6 +324,7 @@ class FBRSWidget(Panel):
                 return
             self.recovery.follow(self.annotator)
             self.opener.follow(self.annotator)
+        self._show_hints()
         self._take_strokes(self.annotator)
         self.annotator.set_sign(True)
         self.export.labels.value = layers.labels
@@ -372,9 +376,7 @@ class FBRSWidget(Panel):
         annotator.strokes_made.connect(
             lambda layer: layer.metadata.update({_ROLE: {"role": "strokes"} | layers.image.mark})
         )
-        Shortcuts(annotator)
-        OtherSign(annotator)
-        self._show_hints()
+        self._inputs = Shortcuts(annotator), OtherSign(annotator)
         return annotator
 
     def _measured(self, result: Result) -> None:
