@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from napari.utils.events import Event
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QCloseEvent, QGuiApplication, QKeySequence, QShortcut
+from qtpy.QtGui import QGuiApplication, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QFormLayout,
     QHeaderView,
@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 from napari_fbrs.errors import FBRSError, InputError
 from napari_fbrs.gui.boxes import ModelBoxes, device_text, layer_box, row
 from napari_fbrs.gui.measure import Amount, LayerObjects, Measured, measure
+from napari_fbrs.gui.panel import Panel
 from napari_fbrs.gui.worker import LatestWorker
 from napari_fbrs.inference.predictor import Predictor
 from napari_fbrs.models.zoo import load_model
@@ -66,7 +67,7 @@ class _Report:
         return "\n".join([self.title(), f"Objects\t{len(self.measured.runs)}", *lines]) + "\n"
 
 
-class MeasureWidget(QWidget):
+class MeasureWidget(Panel):
     """Measures how many clicks objects take that are right already.
 
     Parameters
@@ -137,13 +138,12 @@ class MeasureWidget(QWidget):
         if clipboard is not None and self._report is not None:
             clipboard.setText(self._report.text())
 
-    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802  Qt's name
+    def shut_down(self) -> None:
         """Stop measuring."""
         self._job = None
         self._worker.close()
         self._boxes.close()
         self.viewer.layers.events.removed.disconnect(self._layer_removed)
-        super().closeEvent(event)
 
     # -- building
 

@@ -27,13 +27,17 @@ class OtherSign(QObject):
     def __init__(self, annotator: Annotator) -> None:
         super().__init__(annotator)
         self._annotator = annotator
-        self._choice = read_other_sign()
         self._wanted = False
+        self.read_settings()
         annotator.closing.connect(self.close)
         for points in annotator.clicks:
             points.mouse_drag_callbacks.insert(0, self._pressed)
             # First: the point has moved before the annotator reads it.
             points.events.data.connect(self._changed, position="first")
+
+    def read_settings(self) -> None:
+        """Go by what the user has set."""
+        self._choice = read_other_sign()
 
     def close(self) -> None:
         """Stop watching."""

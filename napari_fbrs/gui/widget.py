@@ -12,7 +12,6 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -32,10 +31,11 @@ from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.channel_box import ChannelBox
 from napari_fbrs.gui.export_box import ExportBox
-from napari_fbrs.gui.keys import bind_keys, hint_text
+from napari_fbrs.gui.keys import Shortcuts, hint_text
 from napari_fbrs.gui.layers import NEW, check_labels, check_points, check_room, new_labels, new_points
 from napari_fbrs.gui.mouse import OtherSign
 from napari_fbrs.gui.objects_table import ObjectsBox
+from napari_fbrs.gui.panel import Panel
 from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.propagation_box import PropagationBox
 from napari_fbrs.gui.record_opener import RecordOpener
@@ -53,7 +53,7 @@ _FIND_OUT, _LARGEST = 0, 100_000  # pixels; the first stands for a size nobody k
 _ROLE = "napari-fbrs"  # key in a layer's metadata: what it is to which image
 
 
-class FBRSWidget(QWidget):
+class FBRSWidget(Panel):
     """Segments objects by positive and negative clicks.
 
     Parameters
@@ -74,6 +74,7 @@ class FBRSWidget(QWidget):
         self._refusal: tuple[int | None, str] | None = None  # told last, and of which object; until it has a new mask
         self._dragged = False  # whether what is done is a slider's doing
         self._chosen: Layers | None = None
+        self._inputs: tuple[Shortcuts, OtherSign] | tuple[()] = ()  # of the annotator
         self._build()
         for watched in self._watched():
             watched.connect(self._refresh)
@@ -91,6 +92,8 @@ class FBRSWidget(QWidget):
         """Make or adopt the layers, load the model, and take clicks."""
         image = self.image.value
         try:
+            if self.closed:
+                raise InputError("this panel was closed: open another (Layers > Segment > Segment by clicks)")
             if image is None:
                 raise InputError("there is no image layer: open an image first (File > Open, or File > Open Sample)")
             self._chosen = self._layers(self.channels.picture(image))
@@ -99,7 +102,7 @@ class FBRSWidget(QWidget):
             return
         self._load()
 
-    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802  Qt's name
+    def shut_down(self) -> None:
         """Stop computing; layers and masks stay."""
         self._loader.close()
         self._boxes.close()
@@ -112,7 +115,6 @@ class FBRSWidget(QWidget):
         self.recovery.stop()
         if self.annotator is not None:
             self.annotator.close()
-        super().closeEvent(event)
 
     def _watched(self) -> tuple[Any, ...]:
         """Return the events after which other things are displayed."""
@@ -307,6 +309,8 @@ class FBRSWidget(QWidget):
             return
         if self.annotator is not None and self.annotator.layers == layers:
             self.annotator.set_predictor(predictor)
+            for inputs in self._inputs:
+                inputs.read_settings()
         elif gone := [layer.name for layer in layers.all() if layer not in self.viewer.layers]:
             self._refused(f"{', '.join(map(repr, gone))} was removed while the model was loading: press Start again")
             return
@@ -320,6 +324,7 @@ class FBRSWidget(QWidget):
                 return
             self.recovery.follow(self.annotator)
             self.opener.follow(self.annotator)
+        self._show_hints()
         self._take_strokes(self.annotator)
         self.annotator.set_sign(True)
         self.export.labels.value = layers.labels
@@ -371,9 +376,7 @@ class FBRSWidget(QWidget):
         annotator.strokes_made.connect(
             lambda layer: layer.metadata.update({_ROLE: {"role": "strokes"} | layers.image.mark})
         )
-        bind_keys(annotator)
-        OtherSign(annotator)
-        self._show_hints()
+        self._inputs = Shortcuts(annotator), OtherSign(annotator)
         return annotator
 
     def _measured(self, result: Result) -> None:

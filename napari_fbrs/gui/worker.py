@@ -73,6 +73,11 @@ class LatestWorker(QObject):
         self._closed = True
         self.cancel()
 
+    def keep(self, owner: QObject) -> None:
+        """Keep an object until the task that is running has ended: emitting a signal of one deleted can crash Qt."""
+        if self._running is not None:
+            self._running.finished.connect(lambda: owner)
+
     def _start(self, task: Task, quiet: bool) -> None:
         self._next, self._quiet = None, quiet
         called_off = self._called_off = Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -283,6 +284,24 @@ def test_a_model_that_cannot_be_loaded_and_a_defect_are_reported(desk, discs, mo
     monkeypatch.setattr(module, "load_model", refused)
     desk.measure()
     assert desk.errors[1:] == ["the file is damaged"]
+
+
+def test_the_x_of_the_panel_ends_measuring(desk, discs, monkeypatch):
+    work, gate = desk.widget._worker, Event()
+    asked = []
+
+    def slow(*given):
+        gate.wait()
+        asked.append(given[-1]())  # whether it has been called off
+
+    monkeypatch.setattr(module, "measure", slow)
+    desk.add(np.zeros(SHAPE, np.uint8), objects())
+    desk.widget.measure_button.click()
+    desk.widget.parent().title.close_button.click()
+    gate.set()
+    desk.wait(lambda: work._running is None)
+    assert asked == [True]
+    desk.viewer.layers.clear()  # nobody listens any more
 
 
 def test_it_opens_by_its_name_and_measures_the_coins(make_napari_viewer, npe2pm, qtbot):

@@ -82,6 +82,51 @@ def test_keys_are_rebound_and_listed(bench, discs):
     assert coerce_keybinding("N") not in bench.annotator.layers.positive.keymap
 
 
+def test_a_start_makes_use_of_what_was_set_since(disc_bench, discs):
+    disc_bench.press("D")  # keys are bound on the strokes as well
+    disc_bench.press("D")
+    disc_bench.click(40, 50)
+    disc_bench.settle()
+    settings.write("keys", "next_object", "Shift-G")
+    settings.write("mouse", "other_sign", OTHER_SIGN[-1])
+    annotator = disc_bench.annotator
+    disc_bench.start()
+    assert disc_bench.annotator is annotator
+    for layer in (*annotator.layers.ours(), annotator.strokes.layer):
+        assert coerce_keybinding("N") not in layer.keymap
+        assert coerce_keybinding("Shift-G") in layer.keymap
+    assert "<b>Shift+G</b>&nbsp;next&nbsp;object" in disc_bench.widget.hints.text()
+    click_with(disc_bench, (40, 54), modifiers=("Shift",))
+    disc_bench.settle()
+    assert discs.calls[-1] == (Click(40, 50), Click(40, 54))
+    disc_bench.press("Shift-G")
+    assert annotator.session.object == 2
+    settings.write("keys", "next_object", "NoSuchKey-+")
+    with disc_bench.refusal("NoSuchKey"):
+        disc_bench.start()
+
+
+def test_keys_of_a_panel_closed_do_nothing_in_the_next(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    disc_bench.press("T")
+    disc_bench.click(40, 25)
+    disc_bench.settle()
+    clicks = [Click(40, 20), Click(40, 25, positive=False)]
+    settings.write("keys", "next_object", "Shift-G")
+    disc_bench.open_widget()
+    disc_bench.start()
+    layers = disc_bench.annotator.layers
+    assert not any(coerce_keybinding("N") in layer.keymap for layer in layers.ours())
+    disc_bench.press("Shift-G")
+    disc_bench.settle()
+    assert disc_bench.annotator.session.object == 2
+    disc_bench.annotator.undo()
+    disc_bench.settle()
+    assert {place.object for place in disc_bench.annotator.session.annotated()} == {1}
+    np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask(SHAPE, clicks[:1]))
+
+
 def test_hints_stand_apart_and_break_between_each_other_only():
     mouse = "<b>right&nbsp;button&nbsp;or&nbsp;Shift</b>&nbsp;the&nbsp;other&nbsp;sign"
     assert hint_text().endswith(f" &middot; <b>Ctrl+Shift+Z</b>&nbsp;redo &middot; {mouse}")
