@@ -441,11 +441,22 @@ class Annotator(QObject):
 
     def turn_to(self, label: int) -> None:
         """Go back to an object: its clicks are shown, and the next ones correct it."""
-        self.perform(lambda: self.objects.turn_to(label))
+        self.perform(lambda: self._turn(self.objects.turn_to, label))
 
     def step_object(self, by: int) -> None:
         """Go back to the next object there is (1), or the one before (-1)."""
-        self.perform(lambda: self.objects.step(by))
+        self.perform(lambda: self._turn(self.objects.step, by))
+
+    def _turn(self, turn: Callable[[int], object], to: int) -> None:
+        """Turn to an object, and to the nearest plane that it is on."""
+        turn(to)
+        try:
+            plane = self.plane()
+        except InputError:  # a view in which nothing can be clicked
+            return
+        nearest = self.objects.nearest(plane)
+        if nearest not in (None, plane):
+            self.display(nearest)
 
     def clear(self) -> None:
         """Take the current object's clicks and mask away from the displayed plane."""
@@ -570,10 +581,10 @@ class Annotator(QObject):
         self.refused.emit("what was painted on a locked object has been taken back: unlock it in the list of objects")
 
     def _label_selected(self, _event: Event) -> None:
-        """Turn to the object that napari's own picker has found."""
+        """Turn to the object that napari's own picker has found; whoever picks one to paint with wants to stay here."""
         label = int(self.layers.labels.selected_label)
         if label != self.session.object and label in self.objects.known():
-            self.turn_to(label)
+            self.perform(lambda: self.objects.turn_to(label))
 
     def _show(self, result: Result) -> None:
         try:
