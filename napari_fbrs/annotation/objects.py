@@ -170,6 +170,24 @@ class Objects:
             self._session.object = (later or known)[0 if by > 0 else -1]
         return self._session.object
 
+    def nearest(self, plane: PlaneIndex) -> PlaneIndex | None:
+        """Return the plane nearest to one, and parallel to it, that the current object is on; None if it is nowhere."""
+        session, label = self._session, self._session.object
+        across = [axis for axis in range(session.image.ndim) if axis not in plane.axes]
+        there = {
+            tuple(place.plane.select(*click.pixel)[axis] for axis in across)
+            for place in session.places(label)
+            for click in session.refinement(place).clicks
+        }
+        for index in self.labels.slices(label):
+            if across == [*range(len(index))]:
+                there.add(index)
+            else:
+                pixels = np.stack(slice_indices(index, self.labels.read(index) == label))
+                there.update(map(tuple, np.unique(pixels[across], axis=1).T.tolist()))
+        position = min(there, key=lambda at: (math.dist(at, plane.position), at), default=None)
+        return None if position is None else PlaneIndex(position, plane.axes)
+
     def new(self) -> int:
         """Turn to a new object with a label that nothing has, and return it; stay where nothing is there yet."""
         session = self._session

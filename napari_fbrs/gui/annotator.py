@@ -20,7 +20,7 @@ from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import SESSION, Result, Session
 from napari_fbrs.errors import InputError, MemoryShortageError
 from napari_fbrs.export.source import classes_of
-from napari_fbrs.gui.layers import NEW, ClickLayers, LayerLabels, largest_label, painted_change
+from napari_fbrs.gui.layers import NEW, ClickLayers, Followers, LayerLabels, largest_label, painted_change
 from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
@@ -84,6 +84,7 @@ class Annotator(QObject):
         self.strokes: StrokeLayer | None = None
         self.objects = Objects(self.session, empty=layers.labels.metadata.pop(NEW, False))
         self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
+        self._followers = Followers(layers.image)
         self.result: Result | None = None
         self._unmet: dict[Place, frozenset[Point]] = {}
         self.worker = LatestWorker(self)
@@ -101,6 +102,8 @@ class Annotator(QObject):
         layers.labels.events.selected_label.connect(self._label_selected)
         for layer in layers.image.layers:
             layer.events.data.connect(self._image_replaced)
+        for moved in layers.image.moved:
+            moved.connect(self._image_moved)
         self.read_points()
         self._write_points(strokes=False)  # their layer may be there, and is for the widget to find
         self._settled.start()
@@ -119,6 +122,8 @@ class Annotator(QObject):
         self.layers.labels.events.selected_label.disconnect(self._label_selected)
         for layer in self.layers.image.layers:
             layer.events.data.disconnect(self._image_replaced)
+        for moved in self.layers.image.moved:
+            moved.disconnect(self._image_moved)
         if self.strokes is not None:
             self.strokes.layer.events.paint.disconnect(self._stroke_painted)
 
@@ -136,6 +141,14 @@ class Annotator(QObject):
         self.replaced.emit(fits)
         if fits:
             self.update()
+
+    def _image_moved(self, _event: Event) -> None:
+        """Keep clicks and masks on their pixels where somebody has given the image another scale, or moved it."""
+        strokes = [self.strokes.layer] if self.strokes is not None else []
+        self._followers.follow([*self.layers.ours(), *strokes])
+        self._write_points(strokes=False)
+        self._mark_unmet()
+        self.changed.emit()
 
     def _plane_changed(self, _event: Event) -> None:
         self._settled.start()
@@ -430,11 +443,22 @@ class Annotator(QObject):
 
     def turn_to(self, label: int) -> None:
         """Go back to an object: its clicks are shown, and the next ones correct it."""
-        self.perform(lambda: self.objects.turn_to(label))
+        self.perform(lambda: self._turn(self.objects.turn_to, label))
 
     def step_object(self, by: int) -> None:
         """Go back to the next object there is (1), or the one before (-1)."""
-        self.perform(lambda: self.objects.step(by))
+        self.perform(lambda: self._turn(self.objects.step, by))
+
+    def _turn(self, turn: Callable[[int], object], to: int) -> None:
+        """Turn to an object, and to the nearest plane that it is on."""
+        turn(to)
+        try:
+            plane = self.plane()
+        except InputError:  # a view in which nothing can be clicked
+            return
+        nearest = self.objects.nearest(plane)
+        if nearest not in (None, plane):
+            self.display(nearest)
 
     def clear(self) -> None:
         """Take the current object's clicks and mask away from the displayed plane."""
@@ -559,10 +583,10 @@ class Annotator(QObject):
         self.refused.emit("what was painted on a locked object has been taken back: unlock it in the list of objects")
 
     def _label_selected(self, _event: Event) -> None:
-        """Turn to the object that napari's own picker has found."""
+        """Turn to the object that napari's own picker has found; whoever picks one to paint with wants to stay here."""
         label = int(self.layers.labels.selected_label)
         if label != self.session.object and label in self.objects.known():
-            self.turn_to(label)
+            self.perform(lambda: self.objects.turn_to(label))
 
     def _show(self, result: Result) -> None:
         try:

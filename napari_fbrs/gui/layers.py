@@ -15,7 +15,7 @@ from napari.utils.events import Event
 from napari_fbrs.annotation.labels import Indices, LabelChange, Values, empty_labels, no_room
 from napari_fbrs.annotation.reconcile import Point
 from napari_fbrs.errors import InputError
-from napari_fbrs.gui.picture import Picture
+from napari_fbrs.gui.picture import Picture, transform_of
 
 NEW = "napari-fbrs new"  # key in the metadata of a Labels layer that nothing has been written into yet
 _SIZE_ON_SCREEN = 14  # pixels, whatever the zoom
@@ -217,6 +217,41 @@ def mapped(positions: npt.NDArray[np.float64], from_: Layer | Picture, to: Layer
     origin, matrix = np.array(corners[0]), np.array(corners[1:]) - corners[0]
     mapped: npt.NDArray[np.float64] = positions @ matrix + origin
     return mapped
+
+
+class Followers:
+    """The layers that lie on an image: they go where it goes, for what they hold belongs to its pixels.
+
+    Parameters
+    ----------
+    image : Picture
+        The image as it lies now.
+    """
+
+    def __init__(self, image: Picture) -> None:
+        self._image = image
+        self._lay = self._corners(image)
+
+    def follow(self, layers: Iterable[Layer]) -> None:
+        """Give layers that have lain on the image its transform as it is now; others stay where they were put."""
+        before, self._lay = self._lay, self._corners(self._image)
+        told = self._image.transform()
+        following = [layer for layer in layers if np.allclose(self._corners(layer), before)]
+        in_other_units = [layer for layer in following if layer.units != told["units"]]
+        for layer in following:
+            now = transform_of(layer)
+            for name, value in told.items():
+                if not np.array_equal(now[name], value):  # each draws the layer anew
+                    setattr(layer, name, value)
+        if in_other_units:  # napari slices at a place in the old units, beside the image
+            for layer in (*self._image.layers, *following):
+                layer.events.reload(layer=layer)
+                layer.refresh()
+
+    def _corners(self, layer: Layer | Picture) -> npt.NDArray[np.float64]:
+        """Return where the first pixel of the image would lie in a layer, and the end of each axis."""
+        ends = np.zeros(self._image.ndim), *np.diag(self._image.shape)
+        return np.array([layer.data_to_world(at) for at in ends])
 
 
 class ClickLayers:

@@ -107,20 +107,29 @@ class ObjectsBox(QWidget):
         return [self._shown[number].label for number in numbers]
 
     def _fill(self, rows: list[ObjectRow], labels: Labels | None) -> None:
-        """Show rows; only those that have changed are made anew: each costs the window a millisecond."""
+        """Show rows, touching only what has changed: each costs the window a millisecond, a class may be half typed."""
         before, self._shown = self._shown, rows
+        if not before:
+            self.table.setRowCount(0)  # with the editor of a class of another annotation
         self.table.setRowCount(len(rows))
         for number, told in enumerate(rows):
             if before[number : number + 1] == [told]:
                 continue
             cells = (str(told.label), told.name, str(told.slices), str(told.clicks), f"{told.area:,}", "")
-            items = [_item(text, editable=column == _CLASS) for column, text in enumerate(cells)]
+            items = [self._item(number, column, text) for column, text in enumerate(cells)]
             if labels is not None:
                 items[_LABEL].setIcon(_swatch(labels.get_color(told.label)))
-            items[_LOCK].setFlags(items[_LOCK].flags() | Qt.ItemFlag.ItemIsUserCheckable)
             items[_LOCK].setCheckState(Qt.CheckState.Checked if told.locked else Qt.CheckState.Unchecked)
-            for column, item in enumerate(items):
-                self.table.setItem(number, column, item)
+
+    def _item(self, number: int, column: int, text: str) -> QTableWidgetItem:
+        """Return what is in a cell, with a text; where it has that already, an editor open in it is left alone."""
+        item = self.table.item(number, column)
+        if item is None:
+            item = _item(text, editable=column == _CLASS, tickable=column == _LOCK)
+            self.table.setItem(number, column, item)
+        elif item.text() != text:
+            item.setText(text)
+        return item
 
     def _mark(self, label: int) -> None:
         """Select the row of the current object, unless several are selected with it among them."""
@@ -164,10 +173,12 @@ class ObjectsBox(QWidget):
             action(self._annotator)
 
 
-def _item(text: str, *, editable: bool) -> QTableWidgetItem:
+def _item(text: str, *, editable: bool, tickable: bool) -> QTableWidgetItem:
     item = QTableWidgetItem(text)
     if not editable:
         item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+    if tickable:
+        item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
     return item
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from napari_fbrs.annotation.image import Channel, Composite
 from napari_fbrs.annotation.image import Image as AnnotatedImage
 from napari_fbrs.errors import InputError
 from napari_fbrs.inference.plane import Limits
 
-_TRANSFORM = ("scale", "rotate", "shear", "affine")
+_TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,13 @@ class Picture:
 
     def transform(self) -> dict[str, Any]:
         """Return the arguments that give a new layer its transform."""
-        told = {name: getattr(self.layer, name) for name in _TRANSFORM}
-        told |= {"scale": self.layer.scale * self._width, "translate": self.layer.translate + self._moved()}
-        return told | {"units": self.layer.units, "axis_labels": self.layer.axis_labels}
+        told = transform_of(self.layer)
+        return told | {"scale": self.layer.scale * self._width, "translate": self.layer.translate + self._moved()}
+
+    @property
+    def moved(self) -> tuple[Any, ...]:
+        """The events after which `transform` is another one; of several layers, masks lie on the first."""
+        return tuple(self.layer.events[name] for name in _TRANSFORM)
 
     def data_to_world(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return where a pixel lies in the world."""
@@ -153,6 +157,12 @@ class Picture:
         there = np.subtract(self.layer.data_to_world(self._middle), self.layer.data_to_world(np.zeros(self.ndim)))
         moved: npt.NDArray[np.float64] = np.linalg.solve(self.layer.affine.linear_matrix, there)
         return moved
+
+
+def transform_of(layer: Layer) -> dict[str, Any]:
+    """Return the arguments that give another layer the transform of one."""
+    told = {name: getattr(layer, name) for name in _TRANSFORM}
+    return told | {"affine": layer.affine.affine_matrix}  # not napari's own object, which both would share
 
 
 def levels(image: Image) -> Sequence[Any]:

@@ -118,7 +118,8 @@ class FBRSWidget(Panel):
 
     def _watched(self) -> tuple[Any, ...]:
         """Return the events after which other things are displayed."""
-        return self.viewer.dims.events.current_step, self.viewer.layers.selection.events.active
+        dims = self.viewer.dims.events
+        return dims.current_step, dims.ndisplay, dims.order, self.viewer.layers.selection.events.active
 
     # -- building
 

@@ -8,6 +8,7 @@ from fakes import DiscPredictor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.annotation.labels import ArrayLabels, LabelChange
 from napari_fbrs.annotation.objects import CountedLabels, ObjectRow, Objects
 from napari_fbrs.annotation.session import Session
@@ -196,3 +197,25 @@ def test_counts_are_those_of_the_labels(writes):
     for label in counted.labels():
         assert counted.area(label) == (array == label).sum()
         assert counted.slices(label) == [(z,) for z in range(2) if (array[z] == label).any()]
+
+
+def test_the_nearest_plane_that_an_object_is_on(three):
+    session, objects, labels = three
+    labels[2, 30:35, 50:55] = 1  # by somebody else, and painted
+    objects.labels.count_all()
+    flat = [PlaneIndex((z,), (1, 2)) for z in range(3)]
+    for label, expected in ((1, (1, 1, 2)), (2, (0, 1, 1)), (3, (1, 1, 1))):
+        objects.turn_to(label)
+        assert [objects.nearest(plane) for plane in flat] == [flat[z] for z in expected]
+    objects.turn_to(1)
+    assert objects.nearest(PlaneIndex((3,), (2, 0))) == PlaneIndex((30,), (2, 0))
+    assert objects.nearest(PlaneIndex((39,), (0, 2))) == PlaneIndex((34,), (0, 2))
+    session.object = 9
+    assert objects.nearest(flat[0]) is None
+
+
+def test_an_object_of_a_single_click_without_a_mask_is_where_it_was_clicked():
+    session, objects, _ = objects_on(np.zeros((2, 3, 40, 60), np.int32), 1)
+    session.click(Click(12, 30, positive=False), position=(1, 2))
+    assert objects.nearest(PlaneIndex((0, 2), (2, 3))) == PlaneIndex((1, 2), (2, 3))
+    assert objects.nearest(PlaneIndex((0, 0), (1, 3))) == PlaneIndex((1, 12), (1, 3))

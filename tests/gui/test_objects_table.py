@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLineEdit
 
 from napari_fbrs.clicks import Click
 
@@ -185,3 +186,21 @@ def test_masks_of_another_tool_are_corrected_by_clicks(bench, discs):
     bench.annotator.undo()
     bench.settle()
     assert (bench.labels == 2).sum() == 400
+
+
+def test_a_class_is_typed_in_while_a_mask_arrives(two, discs, qtbot):
+    table = two.widget.objects.table
+    discs.gate.clear()
+    two.click(60, 70)
+    table.editItem(table.item(1, 1))
+    (editor,) = table.findChildren(QLineEdit)
+    qtbot.keyClicks(editor, "nucl")
+    discs.gate.set()
+    two.settle()
+    assert texts(two)[1][3:] == ["2", str(discs.mask(SHAPE, [Click(40, 70), Click(60, 70)]).sum())]
+    assert table.findChildren(QLineEdit) == [editor]
+    qtbot.keyClicks(editor, "eus")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    two.wait(lambda: two.annotator.session.classes)  # Qt takes it over in its own time
+    assert two.annotator.session.classes == {2: "nucleus"}
+    assert texts(two)[1][1] == "nucleus"

@@ -162,3 +162,23 @@ def test_slices_to_check_are_listed_and_gone_to(stack, monkeypatch):
     stack.settle()
     assert box.check.count() == 2
     assert stack.annotator.session.refinement(stack.annotator.place()).clicks.flat == (Click(30, 50),)
+
+
+def test_axes_are_those_of_the_view(stack):
+    box = stack.widget.propagation
+
+    def offered() -> list[str]:
+        return [box.axis.itemText(i) for i in range(box.axis.count())]
+
+    stack.viewer.dims.ndisplay = 3
+    stack.press("T")
+    assert not offered()
+    assert not box.buttons["forward"].isEnabled()
+    stack.viewer.dims.ndisplay = 2
+    assert offered() == ["time (axis 0)"]
+    assert box.buttons["forward"].isEnabled()
+    for expected in ("x (axis 2)", "y (axis 1)", "time (axis 0)"):
+        stack.viewer.dims.roll()
+        assert offered() == [expected]
+    carry(stack, "forward")
+    assert slices(stack) == [3, 4, 5, 6]
