@@ -160,7 +160,7 @@ class Propagation:
         return Place(self._start.object, PlaneIndex(tuple(position), self._start.plane.axes))
 
     def _plane(self, place: Place) -> Plane:
-        return self._session.image.plane(place.plane, self._refinement.limits)
+        return self._session.plane(place.plane, self._refinement.limits)
 
 
 def _decided(refinement: Refinement) -> Refinement | None:
