@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.layers import Labels, Points
+from napari.layers._layer_actions import _duplicate_layer
 
 from napari_fbrs.clicks import Click
 from napari_fbrs.errors import ModelFileError
@@ -25,6 +26,17 @@ def begun(disc_bench):
     disc_bench.click(40, 66)
     disc_bench.settle()
     return disc_bench
+
+
+def duplicate(bench, layer, place):
+    """Duplicate a layer as napari's menu does, and drag the copy to a place in the list."""
+    layers = bench.viewer.layers
+    layers.selection = {layer}
+    _duplicate_layer(layers)
+    copy = layers[f"{layer.name} copy"]
+    layers.move(layers.index(copy), place)
+    layers.selection.active = bench.annotator.layers.positive
+    return copy
 
 
 def objects(bench):
@@ -130,3 +142,48 @@ def test_a_start_that_failed_leaves_its_layers_to_the_next(bench, discs, monkeyp
     bench.open_widget()
     bench.start()
     assert [type(layer) for layer in bench.viewer.layers][1:] == [Labels, Points, Points]
+
+
+def test_duplicates_are_layers_of_somebody_else_s(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    first, layers = disc_bench.labels.copy(), disc_bench.annotator.layers
+    copies = [duplicate(disc_bench, layer, 1) for layer in layers.ours()]
+    disc_bench.press("N")
+    disc_bench.click(40, 60)
+    disc_bench.settle()
+    disc_bench.open_widget()
+    disc_bench.start()
+    disc_bench.settle()
+    assert disc_bench.annotator.layers == layers
+    assert objects(disc_bench) == {1, 2}
+    disc_bench.click(60, 60)
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels == 2, discs.mask(SHAPE, [Click(40, 60), Click(60, 60)]))
+    positive, _negative, backup = copies
+    np.testing.assert_array_equal(backup.data, first)
+    np.testing.assert_allclose(positive.data, [[40, 20]], atol=0.1)
+    # Chosen, a backup is begun anew: its masks stay, and the other labels are left alone.
+    other = disc_bench.labels.copy()
+    disc_bench.widget._existing["labels"].value = backup
+    disc_bench.start()
+    assert not objects(disc_bench)
+    disc_bench.click(20, 80)
+    disc_bench.settle()
+    assert objects(disc_bench) == {2}
+    np.testing.assert_array_equal(np.where(backup.data == 2, 0, backup.data), first)
+    np.testing.assert_array_equal(layers.labels.data, other)
+
+
+def test_a_backup_saved_is_not_all_that_was_done(disc_bench, npe2pm, tmp_path):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    backup = duplicate(disc_bench, disc_bench.annotator.layers.labels, 1)
+    disc_bench.press("N")
+    disc_bench.click(40, 60)
+    disc_bench.settle()
+    with npe2pm.tmp_plugin(package="napari-fbrs"):
+        backup.save(str(tmp_path / "backup.tif"), plugin="napari-fbrs")
+        assert disc_bench.annotator.session.unsaved
+        disc_bench.annotator.layers.labels.save(str(tmp_path / "all.tif"), plugin="napari-fbrs")
+    assert not disc_bench.annotator.session.unsaved
