@@ -263,6 +263,11 @@ class Image:
         """Number of dimensions, colours not counted."""
         return len(self.shape)
 
+    @property
+    def channels(self) -> int:
+        """Number of channels that have limits of their own; 1 for colours."""
+        return len(self.data.parts) if isinstance(self.data, Composite) else 1
+
     def plane_shape(self, index: PlaneIndex) -> tuple[int, int]:
         """Return rows and columns of a resolved plane."""
         return self.shape[index.axes[0]], self.shape[index.axes[1]]

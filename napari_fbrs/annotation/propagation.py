@@ -165,7 +165,7 @@ class Propagation:
         return Place(self._start.object, PlaneIndex(tuple(position), self._start.plane.axes))
 
     def _plane(self, place: Place) -> Plane:
-        return self._session.image.plane(place.plane, self._limits)
+        return self._session.plane(place.plane, self._limits)
 
 
 def _decided(refinement: Refinement) -> Refinement | None:

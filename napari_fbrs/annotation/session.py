@@ -169,6 +169,7 @@ class Session:
         # One attribute, for another thread reads it: predictions are those of this predictor, of this image.
         self._computing = predictor, ByteCache(_PREDICTION_BYTES)
         self._planes: dict[tuple[PlaneIndex, Limits | None], Plane] = {}
+        self._before: frozenset[int] = frozenset()  # numbers of channels of images looked at before
         self._looked: set[Place] = set()  # of all whose plane has been compared with what was shown,
         self._most: dict[PlaneIndex, int] = {}  # and the largest label on planes that were read for that,
         self._stamp: object | None = None  # when the labels had this stamp
@@ -208,9 +209,16 @@ class Session:
         """
         if image.shape != self.image.shape:
             raise InputError(f"the annotation is of an image of shape {self.image.shape}, not of {image.shape}")
-        self.image = image
+        self.image, self._before = image, self._before | {self.image.channels}
         self._planes = {}
         self._exchange(self.predictor)
+
+    def plane(self, index: PlaneIndex, limits: Limits | None) -> Plane:
+        """Read a plane; with limits of its own where those given were of more or fewer channels, looked at before."""
+        image = self.image
+        if limits is not None and image.channels != len(limits) // 2 in self._before:
+            limits = None
+        return image.plane(index, limits)
 
     def refinement(self, place: Place) -> Refinement:
         """Return what decides the mask at a place; without clicks where there is none yet."""
@@ -740,7 +748,7 @@ class Session:
 
     def _plane(self, index: PlaneIndex, limits: Limits | None) -> Plane:
         key, planes = (index, limits), self._planes  # which may be exchanged meanwhile, with the image
-        plane = planes.pop(key, None) or self.image.plane(index, limits)
+        plane = planes.pop(key, None) or self.plane(index, limits)
         planes[key] = plane
         while len(planes) > _PLANES:
             del planes[next(iter(planes))]

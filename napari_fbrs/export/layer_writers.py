@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from napari_fbrs.annotation.session import SESSION, Session
 from napari_fbrs.export.formats import FORMATS
 from napari_fbrs.export.source import from_layer
@@ -54,6 +56,11 @@ def write_ome_zarr(path: str, data: Any, meta: Meta) -> list[str]:
 def _write(path: str, data: Any, meta: Meta, format_name: str) -> list[str]:
     exported = export_labels(from_layer(data, meta), path, format_name, overwrite=True)
     session = (meta.get("metadata") or {}).get(SESSION)
-    if FORMATS[format_name].holds_masks and isinstance(session, Session):
+    if FORMATS[format_name].holds_masks and isinstance(session, Session) and _of(session, data):
         session.saved()
     return [str(exported.path)]
+
+
+def _of(session: Session, data: Any) -> bool:
+    """Whether labels in memory are those of a session, and not of a duplicate, which has the same metadata."""
+    return not isinstance(data, np.ndarray) or np.may_share_memory(data, session.labels.read((...,)))

@@ -20,6 +20,7 @@ from napari_fbrs.annotation.scribbles import repainted
 from napari_fbrs.annotation.session import SESSION, Result, Session
 from napari_fbrs.errors import InputError, MemoryShortageError
 from napari_fbrs.export.source import classes_of
+from napari_fbrs.gui.kept import kept_session, note_layers
 from napari_fbrs.gui.layers import NEW, ClickLayers, Followers, LayerLabels, largest_label, painted_change
 from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
@@ -81,6 +82,7 @@ class Annotator(QObject):
         self.labels = LayerLabels(layers.labels)
         self.given_classes = classes_of(layers.labels.features)  # that came with the labels
         self.session = self._resumed_session(predictor) or self._new_session(predictor)
+        note_layers(layers.labels, layers.image, positive=layers.positive, negative=layers.negative)
         self.strokes: StrokeLayer | None = None
         self.objects = Objects(self.session, empty=layers.labels.metadata.pop(NEW, False))
         self.clicks = ClickLayers(layers.image, layers.positive, layers.negative)
@@ -493,9 +495,12 @@ class Annotator(QObject):
 
     def _resumed_session(self, predictor: Predictor) -> Session | None:
         """Return the session that an annotator before this one, now closed, kept with the same Labels layer."""
-        session = self.layers.labels.metadata.get(SESSION)
-        if not isinstance(session, Session) or not self.layers.image.image().same(session.image):
+        image = self.layers.image.image()
+        session = kept_session(self.layers.labels, self.layers.image)
+        if session is None:
             return None
+        if not image.same(session.image):
+            session.look_at(image)
         session.predictor, session.labels = predictor, self.labels  # counted anew
         return session
 

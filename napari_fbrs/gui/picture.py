@@ -118,11 +118,6 @@ class Picture:
     def _shown(self) -> tuple[object, ...]:
         return self.axis, self.channels, tuple(layer.unique_id for layer in self.others)
 
-    @property
-    def mark(self) -> dict[str, Any]:
-        """What layers made for it are told by, in a later start too."""
-        return {"image": self.name} | ({} if self.axis is None else {"channels": self.axis})
-
     def transform(self) -> dict[str, Any]:
         """Return the arguments that give a new layer its transform."""
         told = transform_of(self.layer)

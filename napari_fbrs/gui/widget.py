@@ -31,6 +31,7 @@ from napari_fbrs.gui.annotator import Annotator, Layers
 from napari_fbrs.gui.boxes import CostMeter, ModeBox, ModelBoxes, device_text, layer_box, row, scrolled
 from napari_fbrs.gui.channel_box import ChannelBox
 from napari_fbrs.gui.export_box import ExportBox
+from napari_fbrs.gui.kept import kept_session, made_with, note_layers
 from napari_fbrs.gui.keys import Shortcuts, hint_text
 from napari_fbrs.gui.layers import NEW, check_labels, check_points, check_room, new_labels, new_points
 from napari_fbrs.gui.mouse import OtherSign
@@ -50,7 +51,6 @@ from napari_fbrs.models.zoo import load_model
 
 _THRESHOLDS = (0.05, 0.95)
 _FIND_OUT, _LARGEST = 0, 100_000  # pixels; the first stands for a size nobody knows
-_ROLE = "napari-fbrs"  # key in a layer's metadata: what it is to which image
 
 
 class FBRSWidget(Panel):
@@ -263,28 +263,31 @@ class FBRSWidget(Panel):
         """Return the layers to work in: chosen, or made by an earlier start, or new."""
         chosen: dict[str, Layer] = {}
         for role, box in self._existing.items():
-            layer = box.value or self._made_earlier(image, role)
+            layer = box.value or self._made_earlier(image, role, chosen.get("labels"))
             if layer is None:
                 layer = new_labels(image) if role == "labels" else new_points(image, positive=role == "positive")
             chosen[role] = layer
         for role in ("positive", "negative"):
             check_points(chosen[role], image)
         check_labels(chosen["labels"], image)
-        if not {NEW, SESSION} & chosen["labels"].metadata.keys():  # begun by somebody else
-            check_room(chosen["labels"])
+        labels = chosen["labels"]
+        if NEW not in labels.metadata and kept_session(labels, image) is None:  # begun by somebody else
+            check_room(labels)
         if chosen["positive"] == chosen["negative"]:
             raise InputError("positive and negative clicks need a Points layer each: choose two, or none")
-        for role, layer in chosen.items():
-            layer.metadata[_ROLE] = {"role": role} | image.mark
+        if SESSION not in labels.metadata:  # found again if the model cannot be loaded
+            note_layers(labels, image, **chosen)
+        for layer in chosen.values():
             if layer not in self.viewer.layers:
                 self.viewer.add_layer(layer)
-        return Layers(image, chosen["positive"], chosen["negative"], chosen["labels"])
+        return Layers(image, chosen["positive"], chosen["negative"], labels)
 
-    def _made_earlier(self, image: Picture, role: str) -> Layer | None:
-        if self.annotator is not None and image.like(self.annotator.layers.image) and role in self._existing:
-            return getattr(self.annotator.layers, role)
-        mark = {"role": role} | image.mark
-        made = (layer for layer in self.viewer.layers if layer.metadata.get(_ROLE) == mark)
+    def _made_earlier(self, image: Picture, role: str, labels: Layer | None) -> Layer | None:
+        """Return the layer of an earlier start: with these labels, as another object's clicks are not those of this."""
+        now = self.annotator.layers if self.annotator is not None else None
+        if now is not None and image.like(now.image) and labels in (None, now.labels) and role in self._existing:
+            return getattr(now, role)
+        made = (one for one in self.viewer.layers if made_with(one, role, one if labels is None else labels, image))
         return next((layer for layer in made if _fits(layer, image)), None)
 
     def _load(self, on: str | None = None) -> None:
@@ -355,7 +358,7 @@ class FBRSWidget(Panel):
     def _take_strokes(self, annotator: Annotator) -> None:
         """Make use of strokes drawn before: in layers chosen, or in the one made by an earlier start."""
         image, chosen = annotator.layers.image, self.strokes.value
-        layer = chosen if isinstance(chosen, Labels) else self._made_earlier(image, "strokes")
+        layer = chosen if isinstance(chosen, Labels) else self._made_earlier(image, "strokes", annotator.layers.labels)
         try:
             if isinstance(layer, Labels) and (annotator.strokes is None or annotator.strokes.layer != layer):
                 check_labels(layer, image)
@@ -374,9 +377,7 @@ class FBRSWidget(Panel):
         annotator.refused.connect(self._refused)
         annotator.replaced.connect(self._image_replaced)
         annotator.crashed.connect(self._crashed)
-        annotator.strokes_made.connect(
-            lambda layer: layer.metadata.update({_ROLE: {"role": "strokes"} | layers.image.mark})
-        )
+        annotator.strokes_made.connect(lambda layer: note_layers(layers.labels, layers.image, strokes=layer))
         self._inputs = Shortcuts(annotator), OtherSign(annotator)
         return annotator
 

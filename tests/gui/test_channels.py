@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from napari_fbrs.annotation.image import PlaneIndex
 from napari_fbrs.clicks import Click
+from napari_fbrs.strokes import Stroke
 
 
 def test_a_click_belongs_to_all_channels(bench, discs):
@@ -62,3 +65,73 @@ def test_layers_of_channels_are_one_image(bench, discs):
     box.colours[1].setCurrentIndex(box.colours[1].findData("dapi"))
     with bench.refusal("chosen twice"):
         bench.widget.start()
+
+
+def clicks_of(bench):
+    session = bench.annotator.session
+    return {place: session.refinement(place).clicks for place in session.annotated()}
+
+
+@pytest.fixture
+def two_channels(bench, discs):
+    """An image of three channels, the first of which is clicked on: one positive, one negative, with a stroke."""
+    data = np.zeros((3, 80, 100), np.uint8)
+    data[:] = 100 * np.arange(3)[:, None, None]
+    bench.add_image(data, name="cells", contrast_limits=(0, 200))
+    box = bench.widget.channels
+    box.source.setCurrentIndex(box.source.findData(0))
+    box.colours[0].setCurrentIndex(0)
+    bench.start()
+    bench.click(0, 40, 20)
+    bench.settle()
+    bench.press("T")
+    bench.click(0, 40, 26)
+    bench.settle()
+    bench.press("T")
+    bench.annotator.add_strokes([(PlaneIndex((0,), (1, 2)), Stroke.of(np.argwhere(np.eye(80, 100))))])
+    bench.settle()
+    return bench
+
+
+def test_another_channel_is_looked_at_by_the_same_annotation(two_channels, discs):
+    bench, box = two_channels, two_channels.widget.channels
+    layers, strokes = bench.annotator.layers.ours(), bench.annotator.strokes.layer
+    clicks, before, calls = clicks_of(bench), bench.labels.copy(), len(discs.calls)
+    seen = {np.unique(plane.pixels).item() for plane in discs.planes}
+    assert seen == {0}
+    box.colours[0].setCurrentIndex(1)
+    bench.start()
+    bench.settle()
+    assert (bench.annotator.layers.ours(), bench.annotator.strokes.layer) == (layers, strokes)
+    assert clicks_of(bench) == clicks
+    np.testing.assert_array_equal(bench.labels, before)
+    assert len(discs.calls) == calls
+    assert len(bench.viewer.layers) == 5
+    bench.press("N")
+    bench.click(0, 40, 70)
+    bench.settle()
+    assert (discs.planes[-1].pixels == 100).all()
+    np.testing.assert_array_equal(bench.labels == 1, before == 1)
+    for _ in range(4):
+        bench.press("Control-Z")
+        bench.settle()
+    assert not bench.labels.any()
+    assert not any(clicks_of(bench).values())
+
+
+def test_more_channels_and_fewer_are_looked_at_with_limits_of_their_own(two_channels, discs):
+    bench, box, before = two_channels, two_channels.widget.channels, two_channels.labels.copy()
+    for green in (2, None, 1):
+        box.colours[1].setCurrentIndex(box.colours[1].findData(green))
+        bench.start()
+        bench.press("N")
+        bench.click(0, 20, 80)
+        bench.settle()
+        assert len(discs.planes[-1].limits) == (2 if green is None else 4)
+        bench.press("Control-Z")
+        bench.settle()
+        bench.press("J")
+        bench.widget.threshold.setValue(0.6 if green is None else 0.7)  # of a mask from other channels
+        bench.settle()
+        np.testing.assert_array_equal(bench.labels, before)
+        assert len(discs.planes[-1].limits) == (2 if green is None else 4)
