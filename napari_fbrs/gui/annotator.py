@@ -341,8 +341,9 @@ class Annotator(QObject):
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
         limits = self.layers.image.limits()
         try:
-            for plane, edit in reconcile(known, points, axes).items():
-                session.apply(Place(session.object, plane), edit, limits)
+            with session.together():
+                for plane, edit in reconcile(known, points, axes).items():
+                    session.apply(Place(session.object, plane), edit, limits)
         except InputError as error:
             self.refused.emit(str(error))
             self._write_points()
