@@ -21,7 +21,15 @@ from napari_fbrs.annotation.session import SESSION, Result, Session
 from napari_fbrs.errors import InputError, MemoryShortageError
 from napari_fbrs.export.source import classes_of
 from napari_fbrs.gui.kept import kept_session, note_layers
-from napari_fbrs.gui.layers import NEW, ClickLayers, Followers, LayerLabels, largest_label, painted_change
+from napari_fbrs.gui.layers import (
+    NEW,
+    ClickLayers,
+    Followers,
+    LayerLabels,
+    check_labels,
+    largest_label,
+    painted_change,
+)
 from napari_fbrs.gui.picture import Picture
 from napari_fbrs.gui.strokes import Drawn, StrokeLayer, new_strokes
 from napari_fbrs.gui.worker import LatestWorker
@@ -72,6 +80,7 @@ class Annotator(QObject):
     crashed = Signal(Exception)
     changed = Signal()  # anything a status line tells
     replaced = Signal(bool)  # the pixels of the image are others now; whether they are as many as before
+    unfit = Signal(str)  # why the labels hold no masks of the image any more
     closing = Signal()
     strokes_made = Signal(object)  # the Labels layer that strokes are painted in
 
@@ -102,6 +111,7 @@ class Annotator(QObject):
             points.events.data.connect(self._points_changed)
         layers.labels.events.paint.connect(self._painted)
         layers.labels.events.selected_label.connect(self._label_selected)
+        layers.labels.events.data.connect(self._labels_replaced)
         for layer in layers.image.layers:
             layer.events.data.connect(self._image_replaced)
         for moved in layers.image.moved:
@@ -122,6 +132,7 @@ class Annotator(QObject):
             points.events.data.disconnect(self._points_changed)
         self.layers.labels.events.paint.disconnect(self._painted)
         self.layers.labels.events.selected_label.disconnect(self._label_selected)
+        self.layers.labels.events.data.disconnect(self._labels_replaced)
         for layer in self.layers.image.layers:
             layer.events.data.disconnect(self._image_replaced)
         for moved in self.layers.image.moved:
@@ -143,6 +154,13 @@ class Annotator(QObject):
         self.replaced.emit(fits)
         if fits:
             self.update()
+
+    def _labels_replaced(self, _event: Event) -> None:
+        """Look at labels that somebody has put in the place of those there were."""
+        try:
+            check_labels(self.layers.labels, self.layers.image)
+        except InputError as error:
+            self.unfit.emit(str(error))
 
     def _image_moved(self, _event: Event) -> None:
         """Keep clicks and masks on their pixels where somebody has given the image another scale, or moved it."""
@@ -343,8 +361,9 @@ class Annotator(QObject):
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
         limits = self.layers.image.limits()
         try:
-            for plane, edit in reconcile(known, points, axes).items():
-                session.apply(Place(session.object, plane), edit, limits)
+            with session.together():
+                for plane, edit in reconcile(known, points, axes).items():
+                    session.apply(Place(session.object, plane), edit, limits)
         except InputError as error:
             self.refused.emit(str(error))
             self._write_points()

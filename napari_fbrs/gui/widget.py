@@ -349,11 +349,15 @@ class FBRSWidget(Panel):
             self.recovery.follow(annotator)  # a journal belongs to the pixels it was begun on
             self._refused(f"the pixels of {image!r} were replaced: clicks look at the new ones, masks stay as they are")
             return
-        self._let_go()
-        self._refresh()
-        self._refused(
+        self._leave(
             f"{image!r} has another shape now: press Start for layers that fit it; the masks so far stay in {labels!r}"
         )
+
+    def _leave(self, why: str) -> None:
+        """Leave an annotation that cannot go on, and say why."""
+        self._let_go()
+        self._refresh()
+        self._refused(why)
 
     def _take_strokes(self, annotator: Annotator) -> None:
         """Make use of strokes drawn before: in layers chosen, or in the one made by an earlier start."""
@@ -376,6 +380,7 @@ class FBRSWidget(Panel):
         annotator.shown.connect(self._measured)
         annotator.refused.connect(self._refused)
         annotator.replaced.connect(self._image_replaced)
+        annotator.unfit.connect(self._leave)
         annotator.crashed.connect(self._crashed)
         annotator.strokes_made.connect(lambda layer: note_layers(layers.labels, layers.image, strokes=layer))
         self._inputs = Shortcuts(annotator), OtherSign(annotator)

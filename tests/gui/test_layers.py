@@ -135,3 +135,25 @@ def test_colours(bench, discs):
     bench.settle()
     assert discs.planes[-1].pixels.shape == (80, 100, 4)
     assert bench.labels[40, 50] == 1
+
+
+def test_points_of_several_slices_deleted_at_once_come_back_with_one_undo(bench, discs):
+    bench.add_image(np.zeros((4, 80, 100), dtype=np.uint8))
+    bench.start()
+    for z, column in ((0, 20), (0, 60), (2, 40)):
+        bench.viewer.dims.set_point(0, z)
+        bench.click(z, 40, column)
+        bench.settle()
+    before = bench.labels.copy()
+    points = bench.annotator.layers.positive
+    points.selected_data = {0, 1, 2}
+    points.remove_selected()
+    bench.settle()
+    assert not bench.labels.any()
+    bench.press("Control-Z")
+    bench.settle()
+    np.testing.assert_array_equal(bench.labels, before)
+    assert len(points.data) == 3
+    bench.press("Control-Shift-Z")
+    bench.settle()
+    assert not bench.labels.any()

@@ -1,4 +1,4 @@
-"""An image whose pixels are exchanged while it is annotated: by another plugin, or from the console."""
+"""An image, or labels, whose pixels are exchanged while it is annotated: by another plugin, or from the console."""
 
 from __future__ import annotations
 
@@ -63,3 +63,36 @@ def test_work_on_new_pixels_is_kept_for_a_restart_as_theirs(disc_bench):
     disc_bench.widget.image.value.data = np.full((80, 100), 200, np.uint8)
     disc_bench.wait(lambda: disc_bench.widget.recovery.recorder not in (None, recorder))
     assert disc_bench.widget.recovery.recorder.journal.path != recorder.journal.path
+
+
+def test_labels_of_another_shape_are_left_and_start_makes_others(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    discs.gate.clear()
+    disc_bench.click(40, 26)
+    disc_bench.wait(lambda: len(discs.calls) == 2)
+    labels = disc_bench.annotator.layers.labels
+    with disc_bench.refusal("has shape (40, 50), the image 'empty' has (80, 100)"):
+        labels.data = np.zeros((40, 50), np.int32)
+    discs.gate.set()
+    assert disc_bench.widget.annotator is None
+    assert "let Start make one" in disc_bench.widget.status.text()
+    disc_bench.viewer.layers.selection.active.add([[70.0, 90.0]])  # nobody listens
+    assert not labels.data.any()
+    disc_bench.start()
+    disc_bench.settle()
+    assert disc_bench.labels.shape == (80, 100)
+    np.testing.assert_array_equal(
+        disc_bench.labels == 1, discs.mask((80, 100), [Click(40, 20), Click(40, 26), Click(70, 90)])
+    )
+
+
+def test_labels_replaced_by_as_many_pixels_are_worked_on(disc_bench, discs):
+    disc_bench.click(40, 20)
+    disc_bench.settle()
+    labels = disc_bench.annotator.layers.labels
+    labels.data = labels.data.astype(np.uint8)
+    disc_bench.click(40, 26)
+    disc_bench.settle()
+    np.testing.assert_array_equal(disc_bench.labels == 1, discs.mask((80, 100), [Click(40, 20), Click(40, 26)]))
+    assert labels.data.dtype == np.uint8
