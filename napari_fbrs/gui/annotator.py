@@ -229,7 +229,7 @@ class Annotator(QObject):
             If it holds anything but strokes, or is displayed in 3D.
         """
         strokes = StrokeLayer(layer)
-        found = list(strokes.read(self.plane().axes, self._known_strokes()))
+        found = list(strokes.read(self.axes(), self._known_strokes()))
         if self.strokes is not None:
             self.strokes.layer.events.paint.disconnect(self._stroke_painted)
         self.strokes = strokes
@@ -281,7 +281,7 @@ class Annotator(QObject):
         session = self.session
         known = {place.plane: session.refinement(place).clicks for place in session.places(session.object)}
         try:
-            edits = repainted(known, change, self.plane().axes)
+            edits = repainted(known, change, self.axes())
         except InputError as error:
             self.refused.emit(str(error))
             edits = {}
@@ -328,8 +328,16 @@ class Annotator(QObject):
         Raises
         ------
         InputError
-            In 3D view, or if the image is not displayed as a plane.
+            In 3D view, if the image is not displayed as a plane, or if the sliders stand beyond it.
         """
+        plane, image = self._view(), self.layers.image
+        extents = (extent for axis, extent in enumerate(image.shape) if axis not in plane.axes)
+        if any(not 0 <= at < extent for at, extent in zip(plane.position, extents, strict=True)):
+            raise InputError(f"the sliders stand beyond the image {image.name!r}: move them back to a slice of it")
+        return plane
+
+    def _view(self) -> PlaneIndex:
+        """Return the plane that the sliders stand at, which may lie beyond the image; see `plane`."""
         dims, image = self.viewer.dims, self.layers.image
         if dims.ndisplay != 2:
             raise InputError("clicks are made on planes: switch to 2D view (the button at the bottom left)")
@@ -338,11 +346,21 @@ class Annotator(QObject):
             raise InputError(f"the image {image.name!r} has no plane along the axes displayed")
         if image.axis in axes:
             raise InputError("the axis of channels is displayed: roll the axes (Ctrl+E) until it has a slider")
-        at = image.world_to_data(dims.point[-image.ndim :])
-        position = tuple(
-            min(max(round(float(at[axis])), 0), image.shape[axis] - 1) for axis in range(image.ndim) if axis not in axes
-        )
+        point = np.array(dims.point[-image.ndim :])
+        point[list(axes)] = 0  # as napari slices what is rotated out of the view
+        at = image.world_to_data(point)
+        position = tuple(round(float(at[axis])) for axis in range(image.ndim) if axis not in axes)
         return PlaneIndex(position, (axes[0], axes[1]))
+
+    def axes(self) -> tuple[int, int]:
+        """Return the axes of the image that are displayed.
+
+        Raises
+        ------
+        InputError
+            In 3D view, or if the image is not displayed as a plane.
+        """
+        return self._view().axes
 
     def place(self) -> Place:
         """Return the current object on the displayed plane; see `plane`."""
@@ -351,7 +369,7 @@ class Annotator(QObject):
     def read_points(self) -> None:
         """Take the clicks from the Points layers as they are now."""
         try:
-            axes = self.plane().axes
+            axes = self.axes()
             points, outside = self.clicks.read()
         except InputError as error:
             self.refused.emit(str(error))
@@ -474,7 +492,7 @@ class Annotator(QObject):
         """Turn to an object, and to the nearest plane that it is on."""
         turn(to)
         try:
-            plane = self.plane()
+            plane = self._view()
         except InputError:  # a view in which nothing can be clicked
             return
         nearest = self.objects.nearest(plane)
@@ -547,7 +565,8 @@ class Annotator(QObject):
         try:
             place = self.place()
         except InputError as error:
-            self.refused.emit(str(error))
+            if or_to_come:  # else there is nothing displayed that would have to change
+                self.refused.emit(str(error))
             return
         if or_to_come or self.session.refinement(place).clicks:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari import Viewer
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
@@ -80,7 +80,8 @@ class ChannelBox(QWidget):
             box.currentData() for box in self.colours if box.currentIndex() >= 0 and box.currentData() is not None
         ]
         if source == _LAYERS:
-            first, *others = (self._viewer.layers[name] for name in chosen)
+            layers = {_key(layer): layer for layer in self._viewer.layers}
+            first, *others = (layers[key] for key in chosen)
             return Picture(first, others=tuple(others))
         if len(set(chosen)) < len(chosen):
             raise InputError("a channel was chosen for two colours: choose another one, or none")
@@ -125,10 +126,15 @@ class ChannelBox(QWidget):
             box.setCurrentIndex(max(0, box.findData(wanted)))
 
     def _layer_choices(self, image: Image) -> tuple[list[tuple[str, Any]], list[Any]]:
-        names = [layer.name for layer in (image, *self._alike(image))]
-        return [(name, name) for name in names], names
+        layers = [image, *self._alike(image)]
+        return [(layer.name, _key(layer)) for layer in layers], [_key(layer) for layer in layers]
 
     def _channel_choices(self, image: Image, axis: int) -> tuple[list[tuple[str, Any]], list[Any]]:
         count = image_shape(image)[axis]
         shown = round(float(image.world_to_data(self._viewer.dims.point[-image.ndim :])[axis]))
         return [(f"channel {i}", i) for i in range(count)], [min(max(shown, 0), count - 1)]
+
+
+def _key(layer: Layer) -> str:
+    """Return what tells a layer from others under any name, as a text that Qt finds again."""
+    return str(layer.unique_id)

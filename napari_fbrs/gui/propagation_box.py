@@ -220,7 +220,7 @@ def _axes(annotator: Annotator) -> dict[str, int]:
     """Return the axes with a slider, by name."""
     image = annotator.layers.image
     try:
-        displayed = annotator.plane().axes
+        displayed = annotator.axes()
     except InputError:
         return {}
     shape = annotator.session.image.shape

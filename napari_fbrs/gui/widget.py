@@ -369,7 +369,7 @@ class FBRSWidget(Panel):
                 annotator.use_strokes(layer)
             annotator.show_strokes()
             if isinstance(chosen, Shapes):
-                annotator.add_strokes(strokes_of_shapes(chosen, image, annotator.plane().axes))
+                annotator.add_strokes(strokes_of_shapes(chosen, image, annotator.axes()))
         except InputError as error:
             self._refused(str(error))
 

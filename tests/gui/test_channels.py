@@ -53,16 +53,21 @@ def test_layers_of_channels_are_one_image(bench, discs):
     bench.widget.image.value = layers[0]
     assert box.source.currentData() is None
     box.source.setCurrentIndex(box.source.findData("layers"))
-    assert [colour.currentData() for colour in box.colours] == ["dapi", "actin", "gfp"]
+    assert [colour.currentText() for colour in box.colours] == ["dapi", "actin", "gfp"]
     box.colours[2].setCurrentIndex(0)
-    box.colours[1].setCurrentIndex(box.colours[1].findData("gfp"))
+    box.colours[1].setCurrentText("gfp")
+    layers[2].name = "green"
+    assert [colour.currentText() for colour in box.colours] == ["dapi", "green", "(none)"]
+    layers[2].name = "gfp"
+    layers[1].name = "gfp"  # napari makes it another one
+    assert [colour.currentText() for colour in box.colours] == ["dapi", "gfp", "(none)"]
     bench.start()
     bench.click(40, 50)
     bench.settle()
     assert discs.planes[-1].limits == (0, 100, 0, 9)
     assert (discs.planes[-1].pixels == (50, 9)).all()
     np.testing.assert_array_equal(bench.labels == 1, discs.mask((80, 100), [Click(40, 50)]))
-    box.colours[1].setCurrentIndex(box.colours[1].findData("dapi"))
+    box.colours[1].setCurrentText("dapi")
     with bench.refusal("chosen twice"):
         bench.widget.start()
 

@@ -98,3 +98,62 @@ def test_colour_stacks(bench, discs, channels):
     bench.settle()
     assert discs.planes[-1].pixels.shape == (80, 100, channels)
     np.testing.assert_array_equal(bench.labels[2] == 1, discs.mask((80, 100), [Click(40, 50)]))
+
+
+@pytest.fixture
+def beside_a_longer_stack(bench, discs):
+    """Object 1 on the last of five slices, beside an image of 20."""
+    bench.viewer.add_image(np.zeros((20, 80, 100), np.uint8), name="longer")
+    bench.add_image(np.zeros((5, 80, 100), np.uint8), name="stack")
+    bench.start()
+    bench.viewer.dims.set_point(0, 4)
+    bench.click(4, 40, 50)
+    bench.settle()
+    return bench
+
+
+@pytest.mark.parametrize("at", [5, 15])
+def test_nothing_is_done_where_the_slider_stands_beyond_the_image(beside_a_longer_stack, at):
+    bench = beside_a_longer_stack
+    before = bench.labels.copy()
+    bench.viewer.dims.set_point(0, at)
+    box = bench.widget
+    for act in (
+        lambda: box.threshold.setValue(0.93),
+        lambda: bench.press("Shift-C"),
+        lambda: box.extent.setValue(50),
+        box.propagation.buttons["backward"].click,
+    ):
+        with bench.refusal("beyond the image 'stack': move them back"):
+            act()
+        bench.settle()
+    bench.viewer.dims.set_point(0, at + 1)
+    bench.start()  # has nothing to say about it
+    assert "Ready on" in box.status.text()
+    np.testing.assert_array_equal(bench.labels, before)
+    assert (box.threshold.value(), bench.annotator.session.extent) == (0.5, None)
+    with bench.refusal("1 point(s) outside the image"):
+        bench.click(at + 1, 40, 20)
+    assert len(bench.annotator.layers.positive.data) == 1
+    bench.press("J")  # goes to where the object is
+    assert bench.viewer.dims.current_step[0] == 4
+    bench.press("Shift-C")
+    assert not bench.labels.any()
+
+
+def test_points_given_while_the_slider_stands_beyond_the_image_are_clicks(beside_a_longer_stack, discs):
+    bench = beside_a_longer_stack
+    bench.viewer.dims.set_point(0, 15)
+    bench.annotator.layers.positive.add([[2.0, 40.0, 20.0]])
+    bench.settle()
+    np.testing.assert_array_equal(bench.labels[2] == 1, discs.mask((80, 100), [Click(40, 20)]))
+
+
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
+def test_the_plane_is_the_one_displayed_of_an_image_rotated_out_of_the_view(bench, discs):
+    bench.add_image(np.zeros((5, 80, 100), np.uint8), rotate=(0, 0, 40))
+    bench.start()
+    bench.viewer.dims.order = (1, 0, 2)
+    bench.viewer.dims.set_point(1, 30)
+    displayed = round(bench.annotator.layers.labels._data_slice.point[1])
+    assert bench.annotator.plane().position == (displayed,)
