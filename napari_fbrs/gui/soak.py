@@ -138,7 +138,8 @@ class Soak:
             return False
         annotator = widget.annotator
         at_rest = not annotator.busy and not annotator.session.waiting() and not widget.propagation.busy
-        return (at_rest and widget.start_button.isEnabled()) or bool(self.errors)
+        started = widget.closed or widget.start_button.isEnabled()
+        return (at_rest and started) or bool(self.errors)
 
     def _open(self) -> FBRSWidget:
         if self.widget is not None:
